@@ -1,0 +1,130 @@
+//! How requests of one app are routed. Every default is Heroku's value where Heroku publishes one.
+
+use std::{fmt, num::NonZeroU32, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A span of time in whole milliseconds, on the wire a plain number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// `seconds` as milliseconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+    /// The same span as a [`Duration`].
+    pub const fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ms", self.0)
+    }
+}
+
+impl fmt::Debug for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Which dyno of an app gets the next request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// The dyno with the fewest requests in flight; ties at random. The default, because it waits least.
+    #[default]
+    Least,
+    /// The less busy one of two chosen at random.
+    P2c,
+    /// Of two chosen at random, the one with the smaller expected wait (decaying peak latency × requests in flight).
+    PeakEwma,
+    /// One after the other.
+    RoundRobin,
+    /// Any of them: what Heroku's router does.
+    Random,
+    /// The same key (session cookie or client address) goes to the same dyno while the set lasts.
+    Rendezvous,
+}
+
+/// How requests of one app are routed.
+///
+/// Unknown keys are refused; missing keys take Heroku's values (HTTP Routing, Error Codes: Dev Center).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Routing {
+    /// How the next dyno is chosen.
+    pub balance: Balance,
+    /// At most this many requests at a dyno at a time; the rest waits in the router. `None`: no such limit.
+    pub concurrency_per_dyno: Option<NonZeroU32>,
+    /// How many requests may wait in the router for a free dyno before H11; counts only with `concurrency_per_dyno`.
+    pub queue_limit: u32,
+    /// Requests in flight per up web dyno, over the whole app, before H11.
+    pub in_flight_per_dyno: u32,
+    /// Requests of the app in flight before H22. `None`: no such limit.
+    pub request_limit: Option<NonZeroU32>,
+    /// How long one TCP connect to a dyno may take before the next dyno is tried (H19).
+    pub connect_timeout_ms: Millis,
+    /// How many dynos are tried for one request (H19, H21).
+    pub connect_attempts: u32,
+    /// How long a dyno that refused or timed out is left alone by this router.
+    pub quarantine_ms: Millis,
+    /// From the last byte of the request to the first byte of the response (H12).
+    pub first_byte_timeout_ms: Millis,
+    /// The longest silence in each direction after that (H15, H28).
+    pub idle_timeout_ms: Millis,
+    /// How long a request waits for a dyno that boots, wakes, or leaves quarantine (H20, H99), or for a free one (H11).
+    pub hold_timeout_ms: Millis,
+    /// How long an unused connection to a dyno is kept. Zero: none is kept.
+    pub dyno_keepalive_ms: Millis,
+    /// The router answers `Expect: 100-continue` itself. False: the dyno does, end to end.
+    pub answer_continue: bool,
+    /// Shown in a frame in place of our own page for H-codes.
+    pub error_page_url: Option<String>,
+    /// Shown in a frame in place of our own maintenance page (H80).
+    pub maintenance_page_url: Option<String>,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            balance: Balance::Least,
+            concurrency_per_dyno: None,
+            queue_limit: 1000,
+            in_flight_per_dyno: 200,
+            request_limit: None,
+            connect_timeout_ms: Millis::from_secs(5),
+            connect_attempts: 10,
+            quarantine_ms: Millis::from_secs(5),
+            first_byte_timeout_ms: Millis::from_secs(30),
+            idle_timeout_ms: Millis::from_secs(55),
+            hold_timeout_ms: Millis::from_secs(75),
+            dyno_keepalive_ms: Millis::from_secs(90),
+            answer_continue: true,
+            error_page_url: None,
+            maintenance_page_url: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_written_means_herokus_values() {
+        let routing: Routing = serde_json::from_str("{}").unwrap();
+        assert_eq!(routing, Routing::default());
+        assert_eq!(routing.first_byte_timeout_ms.duration(), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let refused = serde_json::from_str::<Routing>(r#"{"ballance":"least"}"#).unwrap_err();
+        assert!(refused.to_string().contains("ballance"), "{refused}");
+    }
+}
