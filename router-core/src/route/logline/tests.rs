@@ -154,7 +154,7 @@ fn parsed(mut line: &str) -> Option<Vec<(String, Vec<u8>)>> {
             }
         };
         fields.push((key.to_owned(), value));
-        let rest = &rest[end..];
+        let rest = rest.get(end..)?;
         line = rest.strip_prefix(' ').unwrap_or(rest);
     }
     Some(fields)
