@@ -17,8 +17,8 @@ pub mod registry;
 pub mod routing;
 
 pub use model::{
-    AppRecord, Change, DynoRecord, DynoState, Event, Generation, Lease, LeaseId, Registration, Revision, Snapshot,
-    WebFormation,
+    AppRecord, Change, DynoRecord, DynoState, Event, Generation, Lease, LeaseId, Registration, Revision,
+    Snapshot, WebFormation,
 };
 pub use names::{AppName, Domain, DynoName, NameError, ProcessType};
 pub use refusal::Refusal;

@@ -5,7 +5,9 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use futures_util::Stream;
 
-use crate::{AppName, AppRecord, Event, Lease, LeaseId, Refusal, Registration, Revision, Snapshot, WebFormation};
+use crate::{
+    AppName, AppRecord, Event, Lease, LeaseId, Refusal, Registration, Revision, Snapshot, WebFormation,
+};
 
 /// Events in order of revision, without a gap. Ends with one error when the watcher fell too far behind
 /// ([`Refusal::Compacted`]) or the registry went away; the watcher then takes a new snapshot.
