@@ -210,6 +210,9 @@ const fn hex(digit: u8) -> u8 {
 
 /// Whether the section's empty line is there.
 fn has_whole_trailers(rest: &[u8]) -> Result<bool, BadChunk> {
+    if memchr::memchr_iter(b'\n', rest).any(|at| at == 0 || rest[at - 1] != b'\r') {
+        return Err(BadChunk); // a bare LF
+    }
     let whole = rest.starts_with(b"\r\n") || memchr::memmem::find(rest, b"\r\n\r\n").is_some();
     if !whole && rest.len() > MAX_TRAILERS { Err(BadChunk) } else { Ok(whole) }
 }
