@@ -8,6 +8,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use busbar_registry::Balance;
+
 use super::{
     After, Call, Client,
     connect::Line,
@@ -73,10 +75,20 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             }
         };
         let framing = head.body(self.call.request.head.is_head);
+        if selected.routing.balance == Balance::PeakEwma {
+            self.measure();
+        }
         let persistence = self.begin(&head, framing);
         poll_fn(|cx| self.poll_relay(cx)).await?;
         self.keep_connection(&head, framing, selected);
         Ok(After::from(persistence))
+    }
+
+    /// Tells the dyno's load how long it took to answer.
+    fn measure(&self) {
+        let now = self.call.worker.now();
+        let began = self.record.connected.unwrap_or(now);
+        self.line.slot.dyno().load.answered(now.since(began), now);
     }
 
     /// The next response head, the request being sent meanwhile.
