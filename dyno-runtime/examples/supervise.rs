@@ -43,8 +43,7 @@ async fn run(directory: &Path, options: RuntimeOptions) -> Result<(), Box<dyn st
     let name = app.name.clone();
     let runtime = Runtime::start(options, Arc::new(nowhere::Nowhere)).await?;
     println!("swept {} dynos", runtime.swept().dynos);
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     runtime.deploy(app).await?;
     let (before, mut tail) = runtime.logs(&name, usize::MAX)?;
     let show = async {

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use busbar_registry::{
-    AppName, AppRecord, Generation, Lease, LeaseId, Refusal, Registration, Registry, Revision, Snapshot, Watch,
-    WebFormation,
+    AppName, AppRecord, Generation, Lease, LeaseId, Refusal, Registration, Registry, Revision, Snapshot,
+    Watch, WebFormation,
 };
 
 /// Accepts everything and keeps nothing.
