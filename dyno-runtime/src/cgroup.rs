@@ -227,7 +227,7 @@ impl Cgroup {
 }
 
 /// The path of this process in the hierarchy that `is_it` recognises by its id and controllers.
-fn own_path<'a>(own: &'a str, is_it: impl Fn(&str, &str) -> bool) -> Option<&'a str> {
+fn own_path(own: &str, is_it: impl Fn(&str, &str) -> bool) -> Option<&str> {
     own.lines().find_map(|line| {
         let (id, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
@@ -257,8 +257,16 @@ fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
     written.map_err(failed(Deed::Write, path))
 }
 
+/// Makes a directory and those above it. Another instance may remove an empty one above it at the same time.
 fn create(path: &Path) -> Result<(), CgroupError> {
-    fs::create_dir_all(path).map_err(failed(Deed::Create, path))
+    let mut made = fs::create_dir_all(path);
+    for _ in 0..5 {
+        match &made {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => made = fs::create_dir_all(path),
+            _ => break,
+        }
+    }
+    made.map_err(failed(Deed::Create, path))
 }
 
 /// Removes a group and those below it, deepest first. One that is not there is removed already.

@@ -23,6 +23,8 @@ use std::{
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
+use crate::spawn::close_the_rest_on_exec;
+
 /// The line that the runtime sends may not be longer.
 const MAX_SPEC: u64 = 1 << 20;
 
@@ -66,8 +68,8 @@ pub enum InitStep {
     NoNewPrivileges,
     /// Go to its directory.
     Directory,
-    /// Take `/dev/null` as standard input.
-    Stdin,
+    /// Take `/dev/null` as standard input, and close what it inherited beyond the standard streams.
+    Files,
     /// Execute the command.
     Execute,
 }
@@ -81,7 +83,7 @@ impl fmt::Display for InitStep {
             Self::Rlimit => "set resource limits",
             Self::NoNewPrivileges => "give up new privileges",
             Self::Directory => "change to the app's directory",
-            Self::Stdin => "open /dev/null",
+            Self::Files => "open /dev/null and close other files",
             Self::Execute => "execute the command",
         })
     }
@@ -116,7 +118,8 @@ fn become_dyno(runtime: &mut UnixStream) -> Result<std::convert::Infallible, Fai
     forbid_core_dumps().map_err(at(InitStep::Rlimit))?;
     rustix::thread::set_no_new_privs(true).map_err(|e| at(InitStep::NoNewPrivileges)(e.into()))?;
     std::env::set_current_dir(&spec.directory).map_err(at(InitStep::Directory))?;
-    close_stdin().map_err(at(InitStep::Stdin))?;
+    leave_stdin().map_err(at(InitStep::Files))?;
+    close_the_rest_on_exec().map_err(at(InitStep::Files))?;
     send(runtime, &Report::Ready).map_err(at(InitStep::Execute))?;
     let (program, arguments) =
         spec.argv.split_first().ok_or_else(|| at(InitStep::Spec)(invalid("empty argv")))?;
@@ -146,7 +149,7 @@ fn forbid_core_dumps() -> io::Result<()> {
     Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
-fn close_stdin() -> io::Result<()> {
+fn leave_stdin() -> io::Result<()> {
     let null: OwnedFd = fs::File::open("/dev/null")?.into();
     Ok(rustix::stdio::dup2_stdin(&null)?)
 }

@@ -89,23 +89,26 @@ enum Order {
 }
 
 impl Membership {
-    /// Registers the dyno, as soon as the registry can be reached, and keeps it registered.
+    /// Registers the dyno, as soon as the registry can be reached, and keeps it registered. The receiver hears when it
+    /// is registered for the first time.
     pub(crate) fn begin(
         registry: Arc<dyn Registry>,
         registration: Registration,
         drained: Arc<dyn Drained>,
-    ) -> Self {
+    ) -> (Self, oneshot::Receiver<()>) {
         let (orders, from) = mpsc::channel(2);
+        let (joined, has_joined) = oneshot::channel();
         let keeper = Keeper {
             registry,
             registration,
             drained,
+            joined: Some(joined),
             lease: None,
             pause: Duration::ZERO,
             backoff: FIRST_PAUSE,
             leaving: None,
         };
-        Self { orders, task: tokio::spawn(keeper.keep(from)) }
+        (Self { orders, task: tokio::spawn(keeper.keep(from)) }, has_joined)
     }
 
     /// No new requests; returns when none is in flight, or when it was not registered.
@@ -133,6 +136,7 @@ struct Keeper {
     registry: Arc<dyn Registry>,
     registration: Registration,
     drained: Arc<dyn Drained>,
+    joined: Option<oneshot::Sender<()>>,
     lease: Option<Lease>,
     /// How long to wait before the next call to the registry.
     pause: Duration,
@@ -172,6 +176,7 @@ impl Keeper {
                 self.pause = lease.ttl_ms.duration() / 3;
                 self.backoff = FIRST_PAUSE;
                 self.lease = Some(lease);
+                let _nobody_asks = self.joined.take().map(|joined| joined.send(()));
             }
             Err(Refusal::LeaseGone) => {
                 self.lease = None;

@@ -7,7 +7,10 @@
 use std::{
     ffi::OsString,
     fmt, io,
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
@@ -124,9 +127,13 @@ impl Embryo {
             }
             _ => SpawnError::Silent(self.program),
         };
-        self.process.kill();
-        self.process.exit().await;
+        self.process.end().await;
         Err(failure)
+    }
+
+    /// Gives no orders: the process is killed and reaped.
+    pub(crate) async fn abandon(self) {
+        self.process.end().await;
     }
 }
 
@@ -164,20 +171,17 @@ impl Process {
         Ok(Self { pid, pidfd: pidfd? })
     }
 
-    fn kill(&self) {
+    /// Kills and reaps it.
+    async fn end(&self) {
         let _gone = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), rustix::process::Signal::KILL);
+        self.ended().await;
+        self.reap();
     }
 
     /// Waits until the process has ended. It stays as a zombie, so that its pid and session remain its own. Cancel safe.
     pub(crate) async fn ended(&self) {
         // The readiness of a pidfd stays; it is never cleared.
         let _readable = self.pidfd.readable().await;
-    }
-
-    /// Waits until the process has ended, and reaps it.
-    pub(crate) async fn exit(&self) -> Exit {
-        self.ended().await;
-        self.wait(WaitIdOptions::EXITED)
     }
 
     /// How it ended; only after [`Process::ended`].
@@ -208,6 +212,26 @@ impl Process {
             }
         }
     }
+}
+
+/// Sees to it that what this process inherited beyond its standard streams is closed by `exec`: a shell, a `make`, or a
+/// service manager may have left files open that are none of the app's business.
+pub(crate) fn close_the_rest_on_exec() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()).filter(|n| *n > 2)
+        else {
+            continue;
+        };
+        #[expect(
+            unsafe_code,
+            reason = "the number of a file that somebody else opened is all there is of it"
+        )]
+        // SAFETY: it is borrowed for the one call below, which changes a flag and neither reads, writes nor closes.
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        // The list contains the one that it is read from; that is close-on-exec already.
+        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::CLOEXEC)?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Process {

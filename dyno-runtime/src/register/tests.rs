@@ -72,7 +72,7 @@ fn registration() -> Registration {
 
 fn begin(registry: &Arc<Told>, drained: Arc<dyn Drained>) -> Membership {
     let registry: Arc<Told> = Arc::clone(registry);
-    Membership::begin(registry, registration(), drained)
+    Membership::begin(registry, registration(), drained).0
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,7 +116,7 @@ struct Never;
 impl Drained for Never {
     async fn drained(&self, dyno: Draining) {
         assert_eq!(dyno.revision, Revision(7));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

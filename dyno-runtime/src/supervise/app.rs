@@ -70,6 +70,7 @@ struct Live {
     orders: mpsc::Sender<Why>,
     phase: Phase,
     draining: bool,
+    registered: bool,
     since: SystemTime,
     pid: Option<i32>,
     port: Option<u16>,
@@ -193,6 +194,7 @@ impl Actor {
             orders,
             phase: Phase::Created,
             draining: false,
+            registered: false,
             since: SystemTime::now(),
             pid: None,
             port: None,
@@ -241,6 +243,11 @@ impl Actor {
                     }
                     (live.phase, live.draining, live.pid, live.port, live.cgroup) =
                         (phase, draining, pid, port, cgroup);
+                }
+            }
+            News::Registered => {
+                if let Some(live) = self.lives.get_mut(&generation) {
+                    live.registered = true;
                 }
             }
             News::Ended { up_for, exit } => {
@@ -302,17 +309,18 @@ impl Actor {
         all
     }
 
-    /// Tells the registry what it cannot see by itself, when that has changed.
+    /// Tells the registry what it cannot see by itself, when that has changed. A dyno that is up counts as starting
+    /// until it is registered: at each moment a router sees the one or the other.
     fn report(&self) {
         let web = self.slots.iter().filter(|(dyno, _)| dyno.process_type.is_web());
-        let phases = web.map(|(_, slot)| slot.generation.and_then(|g| Some(self.lives.get(&g)?.phase)));
+        let lives = web.map(|(_, slot)| slot.generation.and_then(|generation| self.lives.get(&generation)));
         let mut now = WebFormation::default();
-        for phase in phases {
+        for live in lives {
             now.quantity += 1;
-            match phase {
-                Some(Phase::Created | Phase::Starting) => now.starting += 1,
-                Some(Phase::Crashed) | None => now.crashed += 1,
-                Some(Phase::Up | Phase::Stopping | Phase::Down) => {}
+            match live.map(|live| (live.phase, live.registered)) {
+                Some((Phase::Created | Phase::Starting, _) | (Phase::Up, false)) => now.starting += 1,
+                Some((Phase::Crashed, _)) | None => now.crashed += 1,
+                Some((Phase::Up, true) | (Phase::Stopping | Phase::Down, _)) => {}
             }
         }
         self.web.send_if_modified(|last| std::mem::replace(last, now) != now);

@@ -11,7 +11,7 @@ use busbar_registry::{DynoName, Millis, Registration};
 use futures_util::future::BoxFuture;
 use rustix::process::Signal;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
@@ -58,6 +58,8 @@ pub(super) enum News {
         port: Option<u16>,
         cgroup: Option<Cgroup>,
     },
+    /// The registry knows it now.
+    Registered,
     /// Nothing of it is left.
     Ended {
         up_for: Duration,
@@ -177,7 +179,10 @@ impl Body {
         make_group(house, plan, family).await?;
         let embryo = Embryo::create(&house.options.init, environment(house, plan, family, port))?;
         family.leader = Identity::of(embryo.pid().as_raw_pid());
-        house.state.write(key, &Record::of(family))?;
+        if let Err(unwritten) = house.state.write(key, &Record::of(family)) {
+            embryo.abandon().await;
+            return Err(unwritten.into());
+        }
         let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files());
         let spec = InitSpec {
             join: join.unwrap_or_default(),
@@ -226,6 +231,12 @@ async fn discard(house: &House, key: &str, family: &Family) {
     house.state.remove(key);
 }
 
+/// What the driver hears.
+enum Happened {
+    Input(Input),
+    Registered,
+}
+
 /// Between the machine and [`Life`].
 struct Driver<'a> {
     house: &'a House,
@@ -240,6 +251,7 @@ struct Driver<'a> {
     told: bool,
     exit: Option<Exit>,
     membership: Option<Membership>,
+    registered: Option<oneshot::Receiver<()>>,
     /// What is waited for, and what it means when it comes.
     awaited: Vec<(Input, BoxFuture<'static, ()>)>,
 }
@@ -254,8 +266,8 @@ impl<'a> Driver<'a> {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let life = Life::created(body.port.is_some(), plan.definition.times);
-        let (told, exit, up_since, membership, awaited) = (false, None, None, None, vec![]);
-        let began = Instant::now();
+        let (told, exit, up_since, began) = (false, None, None, Instant::now());
+        let (membership, registered, awaited) = (None, None, vec![]);
         Self {
             house,
             plan,
@@ -269,6 +281,7 @@ impl<'a> Driver<'a> {
             told,
             exit,
             membership,
+            registered,
             awaited,
         }
     }
@@ -276,14 +289,16 @@ impl<'a> Driver<'a> {
     async fn live(mut self) -> News {
         self.take(Input::Launched).await;
         while !self.life.has_ended() {
-            let input = self.next().await;
-            self.take(input).await;
+            match self.next().await {
+                Happened::Registered => self.tell_app(News::Registered).await,
+                Happened::Input(input) => self.take(input).await,
+            }
         }
         self.end().await
     }
 
     /// What happens next. An exit comes before anything else that happened at the same time.
-    async fn next(&mut self) -> Input {
+    async fn next(&mut self) -> Happened {
         let wake = self.life.wake().map(|wake| self.began + wake);
         tokio::select! {
             biased;
@@ -291,14 +306,15 @@ impl<'a> Driver<'a> {
                 let exit = self.body.process.peek();
                 self.exit = Some(exit);
                 self.last_words().await;
-                Input::Exited(exit)
+                Happened::Input(Input::Exited(exit))
             }
             why = self.orders.recv(), if !self.told => {
                 self.told = true;
-                Input::Stop(why.unwrap_or(Why::Down))
+                Happened::Input(Input::Stop(why.unwrap_or(Why::Down)))
             }
-            input = first(&mut self.awaited) => input,
-            () = sleep_until(wake.unwrap_or(self.began)), if wake.is_some() => Input::Time,
+            () = joined(&mut self.registered) => Happened::Registered,
+            input = first(&mut self.awaited) => Happened::Input(input),
+            () = sleep_until(wake.unwrap_or(self.began)), if wake.is_some() => Happened::Input(Input::Time),
         }
     }
 
@@ -314,7 +330,7 @@ impl<'a> Driver<'a> {
             self.up_since = Some(Instant::now());
         }
         if after != before {
-            self.tell_app().await;
+            self.tell_app(self.changed()).await;
         }
     }
 
@@ -353,7 +369,9 @@ impl<'a> Driver<'a> {
         let (app, dyno) = (self.plan.definition.name.clone(), self.plan.dyno.clone());
         let registration = Registration { app, dyno, address, ttl_ms };
         let drained = Arc::clone(&self.house.options.drained);
-        self.membership = Some(Membership::begin(Arc::clone(&self.house.registry.0), registration, drained));
+        let (membership, registered) =
+            Membership::begin(Arc::clone(&self.house.registry.0), registration, drained);
+        (self.membership, self.registered) = (Some(membership), Some(registered));
     }
 
     async fn kill(&mut self) {
@@ -389,16 +407,31 @@ impl<'a> Driver<'a> {
         News::Ended { up_for, exit: self.exit }
     }
 
-    async fn tell_app(&mut self) {
+    fn changed(&self) -> News {
         let pid = self.exit.is_none().then(|| self.body.process.pid.as_raw_pid());
         let cgroup = self.body.family.cgroup.clone();
         let (phase, draining) = (self.life.phase(), self.life.is_draining());
-        let news = News::Changed { phase, draining, pid, port: self.port(), cgroup };
+        News::Changed { phase, draining, pid, port: self.port(), cgroup }
+    }
+
+    async fn tell_app(&mut self, news: News) {
         let _app_is_gone = self.events.send(Event { generation: self.plan.generation, news }).await;
     }
 
     fn port(&self) -> Option<u16> {
         self.body.port.as_ref().map(|port| port.number)
+    }
+}
+
+/// Hears once that the dyno is registered. Cancel safe.
+async fn joined(registered: &mut Option<oneshot::Receiver<()>>) {
+    let heard = match registered {
+        Some(receiver) => receiver.await,
+        None => std::future::pending().await,
+    };
+    *registered = None;
+    if heard.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
