@@ -1,5 +1,7 @@
 //! What makes the figures of `busbar-bench` worth believing: counts, latencies, errors and endings are what they are said to be.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it needs by failing")]
+
 use std::{net::SocketAddr, thread, time::Duration};
 
 use busbar_bench::{
