@@ -203,6 +203,20 @@ fn what_an_overloaded_server_never_answered_is_not_forgotten() {
 }
 
 #[test]
+fn a_timeout_counts_from_when_a_request_was_due() {
+    let (_origin, address) = origin("latency=fixed:20ms&concurrency=1");
+    let mut plan = plan(address, 4, 1000);
+    (plan.pace, plan.timeout) = (open(200.0), Duration::from_millis(200));
+    let result = run(&plan);
+    assert_eq!(result.ok + result.failed, 200, "{result:?}");
+    assert_eq!(result.errors.keys().collect::<Vec<_>>(), ["timed out"]);
+    assert!(
+        result.latency.min_us > 19_000.0 && result.ok < 100,
+        "what came later than 200 ms is no answer: {result:?}"
+    );
+}
+
+#[test]
 fn the_warm_up_is_not_counted() {
     let (origin, address) = origin("latency=fixed:10ms");
     let mut plan = plan(address, 1, 200);

@@ -34,6 +34,7 @@ fn row(name: &str, all: &[&Measurement], ours: &[&Measurement], measurements: &[
     Some(Row {
         peer: name.to_owned(),
         rounds: (used.len(), all.len() - used.len()),
+        all_noisy: quiet.is_empty(),
         per_second: of_run(|run| run.per_second)?,
         cpu_us: spread(&|m| m.cpu_us_per_request),
         p50_us: of_run(|run| run.latency.p50_us)?,

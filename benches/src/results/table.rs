@@ -160,10 +160,14 @@ fn comparison_row(row: &Row) -> Vec<String> {
     let times = |ratio: f64| format!("{ratio:.2}×");
     let optional =
         |spread: Option<Spread>, show: fn(f64) -> String| spread.map_or_else(dash, |s| spread_of(s, show));
-    let (used, noisy) = row.rounds;
+    let rounds = match (row.rounds, row.all_noisy) {
+        ((used, _), true) => format!("{used}, all noisy"),
+        ((used, 0), false) => used.to_string(),
+        ((used, noisy), false) => format!("{used}, {noisy} noisy left out"),
+    };
     vec![
         row.peer.clone(),
-        if noisy == 0 { used.to_string() } else { format!("{used} (+{noisy} noisy)") },
+        rounds,
         spread_of(row.per_second, |rate| format!("{rate:.0}")),
         optional(row.cpu_us, units::three_digits),
         optional(row.busbar_cpu_ratio, times),
