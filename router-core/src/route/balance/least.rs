@@ -16,15 +16,17 @@ const ENOUGH: usize = 256;
 /// search: there is none less busy.
 pub(super) fn pick<'a>(field: &Field<'a>, rng: &mut Rng) -> Option<&'a Arc<Dyno>> {
     let (mut best, mut least, mut looked) = (None, u32::MAX, 0);
-    for dyno in field.from(rng.usize(..field.len().max(1))).into_iter().flatten() {
-        // The cheap question first: most dynos are not less busy than the best one so far.
-        let in_flight = dyno.load.in_flight();
-        if in_flight < least && field.free(dyno).is_some() {
-            (best, least) = (Some(dyno), in_flight);
-        }
-        looked += 1;
-        if least == 0 || looked >= ENOUGH && best.is_some() {
-            break;
+    'search: for stretch in field.from(rng.usize(..field.len().max(1))) {
+        for dyno in stretch {
+            // The cheap question first: most dynos are not less busy than the best one so far.
+            let in_flight = dyno.load.in_flight();
+            if in_flight < least && field.free(dyno).is_some() {
+                (best, least) = (Some(dyno), in_flight);
+            }
+            looked += 1;
+            if least == 0 || looked >= ENOUGH && best.is_some() {
+                break 'search;
+            }
         }
     }
     best
