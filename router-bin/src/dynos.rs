@@ -1,0 +1,53 @@
+//! The dynos this process runs, as the admin API and the verbs see them.
+
+use std::{fmt, str::FromStr};
+
+use busbar_registry::{DynoName, NameError, ProcessType};
+
+use crate::admin::api::{ProcessGroup, Restarted, Scaled};
+
+/// Dynos that can be looked at, scaled and restarted.
+#[async_trait::async_trait]
+pub(crate) trait Dynos: Send + Sync {
+    /// What they are and do, by process type.
+    async fn ps(&self) -> Vec<ProcessGroup>;
+    /// Changes how many there should be, and says how many there should be now.
+    async fn scale(&self, changes: &[String]) -> Result<Vec<Scaled>, Refused>;
+    /// Restarts them.
+    async fn restart(&self, target: Target) -> Result<Restarted, Refused>;
+}
+
+/// Why dynos were not scaled or restarted: what happened, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
+/// Which dynos.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Target {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of one process type.
+    Type(ProcessType),
+    /// One.
+    Dyno(DynoName),
+}
+
+impl FromStr for Target {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.contains('.') { text.parse().map(Self::Dyno) } else { text.parse().map(Self::Type) }
+    }
+}
+
+impl fmt::Display for Target {
+    /// As Heroku says it: `all dynos`, `all web dynos`, `dyno web.1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all dynos"),
+            Self::Type(process_type) => write!(f, "all {process_type} dynos"),
+            Self::Dyno(dyno) => write!(f, "dyno {dyno}"),
+        }
+    }
+}
