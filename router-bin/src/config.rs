@@ -22,11 +22,12 @@ use std::{
 };
 
 use busbar_registry::AppRecord;
+use router_core::server::ServerOptions;
 
 pub(crate) use overrides::Overrides;
 
 use self::{
-    address::{Endpoint, Network},
+    address::Endpoint,
     complaint::{Complaint, Complaints},
 };
 
@@ -42,8 +43,8 @@ pub(crate) struct Config {
     pub(crate) workers: NonZeroUsize,
     /// How long requests may go on after a shutdown has begun.
     pub(crate) drain_timeout: Duration,
-    /// Proxies whose `X-Forwarded-For` is believed.
-    pub(crate) trusted_proxies: Vec<Network>,
+    /// How long requests are still taken after `/ready` has begun to say no.
+    pub(crate) drain_delay: Duration,
     /// Bounds on requests and connections.
     pub(crate) limits: Limits,
     /// Where the admin API is served. `None`: at the usual place.
@@ -67,19 +68,26 @@ pub(crate) struct Limits {
     pub(crate) header_count: usize,
     /// Bytes of a whole request head (400).
     pub(crate) head_total: usize,
-    /// Client connections at a time, over all workers.
-    pub(crate) connections: usize,
+    /// Client connections at a time, over all workers. `None`: the router's own number for each worker.
+    pub(crate) connections: Option<usize>,
+    /// How long a client may take to send a head (408).
+    pub(crate) head_timeout: Duration,
+    /// How long a client's connection may idle between requests.
+    pub(crate) keepalive_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// Heroku's, where it publishes one.
+    /// The router's own.
     fn default() -> Self {
+        let ServerOptions { request_limits, head_timeout, keepalive_timeout, .. } = ServerOptions::default();
         Self {
-            request_line: 8192,
-            header_line: 8192,
-            header_count: 1000,
-            head_total: 64 << 10,
-            connections: 65_536,
+            request_line: request_limits.line,
+            header_line: request_limits.field_line,
+            header_count: request_limits.fields,
+            head_total: request_limits.head,
+            connections: None,
+            head_timeout,
+            keepalive_timeout,
         }
     }
 }

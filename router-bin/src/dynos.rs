@@ -34,6 +34,17 @@ pub(crate) enum Target {
     Dyno(DynoName),
 }
 
+impl Target {
+    /// As it is written: `web.1`, `web`, nothing.
+    pub(crate) fn to_wire(&self) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Type(process_type) => process_type.to_string(),
+            Self::Dyno(dyno) => dyno.to_string(),
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {

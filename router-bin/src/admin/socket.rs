@@ -75,7 +75,7 @@ enum Listener {
 }
 
 /// A socket file of ours. Dropping it removes it, unless somebody else has put another one in its place.
-struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
@@ -85,6 +85,19 @@ impl Drop for SocketFile {
         if fs::symlink_metadata(&self.path).is_ok_and(|now| now.ino() == self.inode) {
             let _gone = fs::remove_file(&self.path);
         }
+    }
+}
+
+impl SocketFile {
+    /// Listens at `path`, where only we may connect. The file of a process that is gone is replaced.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub(crate) fn listen(path: &Path) -> Result<(UnixListener, Self), SocketError> {
+        let refused = |source| SocketError::Refused { path: path.display().to_string(), source };
+        make_way(path)?;
+        let (listener, file) = bind_unix(path).map_err(refused)?;
+        Ok((UnixListener::from_std(listener).map_err(refused)?, file))
     }
 }
 
@@ -102,9 +115,8 @@ impl AdminSocket {
                 if *path == usual_path() {
                     private_directory(path).map_err(refused)?;
                 }
-                make_way(path)?;
-                let (listener, file) = bind_unix(path).map_err(refused)?;
-                Listener::Unix(UnixListener::from_std(listener).map_err(refused)?, file)
+                let (listener, file) = SocketFile::listen(path)?;
+                Listener::Unix(listener, file)
             }
         };
         Ok(Self { listener, endpoint })

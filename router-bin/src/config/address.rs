@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
     str::FromStr,
 };
@@ -16,24 +16,12 @@ pub(crate) enum Endpoint {
     Tcp(SocketAddr),
 }
 
-/// A network: `10.0.0.0/8`, or one address of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Network {
-    /// Its first address, or any other one in it.
-    pub(crate) address: IpAddr,
-    /// How many leading bits count.
-    pub(crate) prefix: u8,
-}
-
 /// Not spelled as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadAddress {
     /// See [`Endpoint`].
     #[error("bad address {0:?}; write unix:/absolute/path or an IP address and a port, like 127.0.0.1:7100")]
     Endpoint(String),
-    /// See [`Network`].
-    #[error("bad network {0:?}; write an IP address or one with a prefix length, like 10.0.0.0/8")]
-    Network(String),
     /// An IP address and a port.
     #[error("bad address {0:?}; write an IP address and a port, like 127.0.0.1:9001 or [::1]:9001")]
     Socket(String),
@@ -58,19 +46,6 @@ impl fmt::Display for Endpoint {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
         }
-    }
-}
-
-impl FromStr for Network {
-    type Err = BadAddress;
-    fn from_str(text: &str) -> Result<Self, BadAddress> {
-        let refused = || BadAddress::Network(text.to_owned());
-        let (address, prefix) =
-            text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-        let address: IpAddr = address.parse().map_err(|_| refused())?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(bits), str::parse).map_err(|_| refused())?;
-        if prefix <= bits { Ok(Self { address, prefix }) } else { Err(refused()) }
     }
 }
 
@@ -99,16 +74,6 @@ mod tests {
             ["", "unix:", "unix:b.sock", "/run/b.sock", "localhost:7100", "127.0.0.1", "http://127.0.0.1:1"]
         {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_network_without_a_prefix_is_one_address() {
-        assert_eq!("10.0.0.1".parse::<Network>().unwrap().prefix, 32);
-        assert_eq!("::1".parse::<Network>().unwrap().prefix, 128);
-        assert_eq!("fd00::/8".parse::<Network>().unwrap().prefix, 8);
-        for text in ["10.0.0.0/33", "10/8", "x", "10.0.0.0/", "::/129", "10.0.0.0/-1"] {
-            assert!(text.parse::<Network>().is_err(), "{text}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     AdminListen, Config, Limits, Overrides, RegistryListen,
-    address::{self, Endpoint, Network},
+    address::{self, Endpoint},
     complaint::Complaints,
     raw::{RawConfig, RawLimits, RawRegistry},
     table::At,
@@ -32,6 +32,7 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
     let written_workers = raw.workers.and_then(|workers| worker_count(&workers, complaints));
     let cpus = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let written_drain = raw.drain_timeout.and_then(|span| parsed::<Span>("drain_timeout", &span, complaints));
+    let written_delay = raw.drain_delay.and_then(|span| parsed::<Span>("drain_delay", &span, complaints));
     let written_admin = raw.admin.and_then(|admin| parsed::<AdminListen>("listen", &admin, complaints));
     let written_log = raw.access_log.and_then(|log| parsed("access", &log, complaints));
     Config {
@@ -74,13 +75,30 @@ fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
         let text = "`head_total` is smaller than `request_line` or `header_line`; make it at least as large";
         complaints.add(&head_at, text);
     }
-    let count = |key, written: Option<At<u64>>, most, usual, complaints: &mut Complaints<'_>| {
-        let advice = format!("write 1 to {most}");
-        written.and_then(|n| bounded(key, &n, 1..=most, &advice, complaints)).unwrap_or(usual)
+    let count = |key, written: Option<At<u64>>, most, complaints: &mut Complaints<'_>| {
+        written.and_then(|n| bounded(key, &n, 1..=most, &format!("write 1 to {most}"), complaints))
     };
-    let header_count = count("header_count", raw.header_count, 10_000, usual.header_count, complaints);
-    let connections = count("connections", raw.connections, 10_000_000, usual.connections, complaints);
-    Limits { request_line, header_line, header_count, head_total, connections }
+    let wait = |key, written: Option<At<String>>, usual, complaints: &mut Complaints<'_>| {
+        written.and_then(|span| positive(key, &span, complaints)).unwrap_or(usual)
+    };
+    Limits {
+        request_line,
+        header_line,
+        head_total,
+        header_count: count("header_count", raw.header_count, 10_000, complaints).unwrap_or(usual.header_count),
+        connections: count("connections", raw.connections, 10_000_000, complaints),
+        head_timeout: wait("head_timeout", raw.head_timeout, usual.head_timeout, complaints),
+        keepalive_timeout: wait("keepalive_timeout", raw.keepalive_timeout, usual.keepalive_timeout, complaints),
+    }
+}
+
+/// A span of time that is not nothing.
+fn positive(key: &str, written: &At<String>, complaints: &mut Complaints<'_>) -> Option<Duration> {
+    let Span(span) = parsed(key, written, complaints)?;
+    if span.is_zero() {
+        complaints.add(&written.at, format!("`{key}` is {:?}; every request would fail, so write at least 1ms", written.value));
+    }
+    Some(span)
 }
 
 fn byte_size(key: &str, written: &At<String>, complaints: &mut Complaints<'_>) -> Option<usize> {
@@ -102,7 +120,7 @@ fn registry_listen(raw: RawRegistry, complaints: &mut Complaints<'_>) -> Option<
     let listen = all(raw.listen, "registry address", str::parse::<Endpoint>, complaints).unwrap_or_default();
     let Some(key_file) = raw.key_file else {
         complaints
-            .add(&raw.place, "[registry] has no `key_file`; make one with `busbar token --new-key FILE`");
+            .add(&raw.place, "[registry] has no `key_file`; make one with `busbar token --new-key --key-file FILE`");
         return None;
     };
     Some(RegistryListen { listen, key_file: key_file.value.into() })

@@ -14,7 +14,7 @@ pub(crate) struct RawConfig {
     pub(crate) listen: Option<At<Vec<At<String>>>>,
     pub(crate) workers: Option<At<u64>>,
     pub(crate) drain_timeout: Option<At<String>>,
-    pub(crate) trusted_proxies: Option<At<Vec<At<String>>>>,
+    pub(crate) drain_delay: Option<At<String>>,
     pub(crate) limits: RawLimits,
     pub(crate) admin: Option<At<String>>,
     pub(crate) registry: Option<RawRegistry>,
@@ -30,6 +30,8 @@ pub(crate) struct RawLimits {
     pub(crate) header_count: Option<At<u64>>,
     pub(crate) head_total: Option<At<String>>,
     pub(crate) connections: Option<At<u64>>,
+    pub(crate) head_timeout: Option<At<String>>,
+    pub(crate) keepalive_timeout: Option<At<String>>,
 }
 
 /// `[registry]`
@@ -90,7 +92,7 @@ fn config(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawConfig 
         listen: keys.strings("listen", complaints),
         workers: keys.number("workers", complaints),
         drain_timeout: keys.string("drain_timeout", complaints),
-        trusted_proxies: keys.strings("trusted_proxies", complaints),
+        drain_delay: keys.string("drain_delay", complaints),
         limits: limits(keys.table("limits", "[limits]", complaints), complaints),
         admin: one_string(keys.table("admin", "[admin]", complaints), "listen", complaints),
         registry: registry(keys.table("registry", "[registry]", complaints), complaints),
@@ -122,6 +124,8 @@ fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits 
         header_count: keys.number("header_count", complaints),
         head_total: keys.string("head_total", complaints),
         connections: keys.number("connections", complaints),
+        head_timeout: keys.string("head_timeout", complaints),
+        keepalive_timeout: keys.string("keepalive_timeout", complaints),
     };
     keys.finish(complaints);
     raw

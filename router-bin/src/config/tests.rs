@@ -55,13 +55,15 @@ fn every_key_is_understood() {
         listen = ["[::1]:80", "0.0.0.0:8080"]
         workers = 2
         drain_timeout = "1m"
-        trusted_proxies = ["10.0.0.0/8", "::1"]
+        drain_delay = "5s"
         [limits]
         request_line = "4KiB"
         header_line = "2KiB"
         header_count = 100
         head_total = "16KiB"
         connections = 10
+        head_timeout = "10s"
+        keepalive_timeout = "20s"
         [admin]
         listen = "unix:/tmp/admin.sock"
         [registry]
@@ -138,7 +140,7 @@ fn each_mistake_is_refused_in_words_that_help() {
         ("workers = 1025", "1:11: `workers` is 1025"),
         ("drain_timeout = \"30\"", "1:17: `drain_timeout` is \"30\"; write a whole number and a unit"),
         ("drain_timeout = 30", "1:17: `drain_timeout` must be text in quotes, not this integer"),
-        ("trusted_proxies = [\"10.0.0.0/99\"]", "1:20: bad network"),
+        ("[limits]\nhead_timeout = \"0s\"", "2:16: `head_timeout` is \"0s\"; every request would fail"),
         ("[limits]\nrequest_line = \"1B\"", "2:16: `request_line` is \"1B\"; write 256B to 1MiB"),
         ("[limits]\nhead_total = \"1KiB\"", "2:14: `head_total` is smaller"),
         ("[limits]\nconnections = 0", "2:15: `connections` is 0"),
@@ -165,7 +167,7 @@ fn each_mistake_is_refused_in_words_that_help() {
     for (lines, expected) in [
         ("dynos = [\"127.0.0.1:0\"]", "4:10: no dyno can be reached at 127.0.0.1:0"),
         ("dynos = [\"127.0.0.1:8080\"]", "4:10: 127.0.0.1:8080 is where this router listens"),
-        ("dynos = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "4:25: dyno \"127.0.0.1:1\" is already on line 4"),
+        ("dynos = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "4:25: dyno 127.0.0.1:1 is one of app a since line 4"),
         ("[app.routing]\nbalance = \"ballast\"", "5:11: there is no balance \"ballast\"; write least"),
         (
             "[app.routing]\nfirst_byte_timeout = \"0s\"",
@@ -186,6 +188,16 @@ fn each_mistake_is_refused_in_words_that_help() {
         let told = complaints(&format!("{app}{lines}"));
         assert!(told[0].starts_with(expected), "{lines}\n got {}\nwant {expected}", told[0]);
     }
+}
+
+#[test]
+fn an_app_has_no_more_than_the_registry_keeps() {
+    let domains: Vec<String> = (0..=1000).map(|n| format!("\"d{n}.example\"")).collect();
+    let dynos: Vec<String> = (0..=1000).map(|n| format!("\"127.0.0.1:{}\"", 9000 + n)).collect();
+    let text = format!("[[app]]\nname = \"a\"\ndomains = [{}]\ndynos = [{}]", domains.join(","), dynos.join(","));
+    let told = complaints(&text);
+    assert!(told[0].ends_with("an app has at most 1000 domains; use a wildcard"), "{told:?}");
+    assert!(told[1].ends_with("an app has at most 1000 dynos; split the app"), "{told:?}");
 }
 
 #[test]

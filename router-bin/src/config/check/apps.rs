@@ -8,8 +8,11 @@ use busbar_registry::{AppName, AppRecord, Domain, WebFormation};
 
 use super::{
     super::{DeclaredApp, address, complaint::Complaints, raw::RawApp, table::At},
-    all, parsed,
+    parsed,
 };
+
+/// Most domains of an app, and most dynos: what the registry keeps.
+const MOST: usize = 1000;
 
 /// What `raw` means, for a router that listens on `listen`.
 pub(super) fn check(
@@ -26,6 +29,7 @@ pub(super) fn check(
 struct Owners {
     names: HashMap<AppName, Range<usize>>,
     domains: HashMap<Domain, (String, Range<usize>)>,
+    dynos: HashMap<SocketAddr, (String, Range<usize>)>,
     catch_all: Option<(String, Range<usize>)>,
 }
 
@@ -46,7 +50,7 @@ fn check_one(
             "this app has no domain, so no request reaches it; write `domains` or `catch_all = true`",
         );
     }
-    let dynos = dynos(raw.dynos, listen, complaints);
+    let dynos = dynos(raw.dynos, &told, listen, owners, complaints);
     let routing = routing::check(raw.routing, complaints);
     let quantity = u32::try_from(dynos.len()).unwrap_or(u32::MAX);
     let record = AppRecord {
@@ -100,6 +104,8 @@ fn domains(
                     );
                 }
                 None => {
+                    let no_more = (domains.len() == MOST).then(|| format!("an app has at most {MOST} domains; use a wildcard"));
+                    no_more.into_iter().for_each(|why| complaints.add(&text.at, why));
                     owners.domains.insert(domain.clone(), (app.to_owned(), text.at));
                     domains.push(domain);
                 }
@@ -127,22 +133,41 @@ fn catch_all(written: &At<bool>, app: &str, owners: &mut Owners, complaints: &mu
 
 fn dynos(
     written: Option<At<Vec<At<String>>>>,
+    app: &str,
     listen: &[SocketAddr],
+    owners: &mut Owners,
     complaints: &mut Complaints<'_>,
 ) -> Vec<SocketAddr> {
-    for text in written.iter().flat_map(|list| &list.value) {
-        let Ok(address) = address::socket(&text.value) else { continue };
-        if address.port() == 0 || address.ip().is_unspecified() {
-            complaints.add(
-                &text.at,
-                format!("no dyno can be reached at {address}; write its own address and port"),
-            );
-        } else if listen.contains(&address) {
-            complaints.add(
-                &text.at,
-                format!("{address} is where this router listens; requests would go round in circles"),
-            );
+    let mut dynos = Vec::new();
+    for text in written.map(|list| list.value).unwrap_or_default() {
+        match address::socket(&text.value).map_err(|error| error.to_string()).and_then(|it| reachable(it, listen)) {
+            Err(why) => complaints.add(&text.at, why),
+            Ok(address) => match owners.dynos.get(&address) {
+                Some((owner, at)) => {
+                    let line = complaints.line(at);
+                    complaints.add(&text.at, format!("dyno {address} is one of {owner} since line {line}; remove one of them"));
+                }
+                None => {
+                    let no_more = (dynos.len() == MOST).then(|| format!("an app has at most {MOST} dynos; split the app"));
+                    no_more.into_iter().for_each(|why| complaints.add(&text.at, why));
+                    owners.dynos.insert(address, (app.to_owned(), text.at));
+                    dynos.push(address);
+                }
+            },
         }
     }
-    all(written, "dyno", address::socket, complaints).unwrap_or_default()
+    dynos
+}
+
+/// The address, if a dyno can be there.
+fn reachable(address: SocketAddr, listen: &[SocketAddr]) -> Result<SocketAddr, String> {
+    match address {
+        _ if address.port() == 0 || address.ip().is_unspecified() => {
+            Err(format!("no dyno can be reached at {address}; write its own address and port"))
+        }
+        _ if listen.contains(&address) => {
+            Err(format!("{address} is where this router listens; requests would go round in circles"))
+        }
+        address => Ok(address),
+    }
 }

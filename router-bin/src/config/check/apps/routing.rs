@@ -1,12 +1,12 @@
 //! What `[app.routing]` means: [`Routing`], every key of it, with bounds.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use busbar_registry::{Balance, Millis, Routing};
 
 use super::super::{
     super::{complaint::Complaints, raw::RawRouting, table::At, units::Span},
-    bounded, parsed,
+    bounded, parsed, positive,
 };
 
 /// What `raw` means; what it does not say is as usual.
@@ -22,9 +22,9 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
         queue_limit: count("queue_limit", raw.queue_limit, 0, u.queue_limit, c),
         in_flight_per_dyno: count("in_flight_per_dyno", raw.in_flight_per_dyno, 1, u.in_flight_per_dyno, c),
         request_limit: raw.request_limit.and_then(|n| at_least_one("request_limit", &n, c)),
-        connect_timeout_ms: span("connect_timeout", raw.connect_timeout, 1, u.connect_timeout_ms, c),
+        connect_timeout_ms: timeout("connect_timeout", raw.connect_timeout, u.connect_timeout_ms, c),
         connect_attempts: count("connect_attempts", raw.connect_attempts, 1, u.connect_attempts, c),
-        quarantine_ms: span("quarantine", raw.quarantine, 0, u.quarantine_ms, c),
+        quarantine_ms: span("quarantine", raw.quarantine, u.quarantine_ms, c),
         first_byte_timeout_ms: span(
             "first_byte_timeout",
             raw.first_byte_timeout,
@@ -32,9 +32,9 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
             u.first_byte_timeout_ms,
             c,
         ),
-        idle_timeout_ms: span("idle_timeout", raw.idle_timeout, 1, u.idle_timeout_ms, c),
-        hold_timeout_ms: span("hold_timeout", raw.hold_timeout, 0, u.hold_timeout_ms, c),
-        dyno_keepalive_ms: span("dyno_keepalive", raw.dyno_keepalive, 0, u.dyno_keepalive_ms, c),
+        idle_timeout_ms: timeout("idle_timeout", raw.idle_timeout, u.idle_timeout_ms, c),
+        hold_timeout_ms: span("hold_timeout", raw.hold_timeout, u.hold_timeout_ms, c),
+        dyno_keepalive_ms: span("dyno_keepalive", raw.dyno_keepalive, u.dyno_keepalive_ms, c),
         answer_continue: raw.answer_continue.map_or(u.answer_continue, |written| written.value),
         error_page_url: raw.error_page_url.and_then(|url| page("error_page_url", url, c)),
         maintenance_page_url: raw.maintenance_page_url.and_then(|url| page("maintenance_page_url", url, c)),
@@ -73,23 +73,18 @@ fn count(
     written.and_then(|n| bounded(key, &n, least..=1_000_000, &advice, complaints)).unwrap_or(usual)
 }
 
-fn span(
-    key: &str,
-    written: Option<At<String>>,
-    least_ms: u64,
-    usual: Millis,
-    complaints: &mut Complaints<'_>,
-) -> Millis {
-    let Some(written) = written else { return usual };
-    let Some(Span(span)) = parsed(key, &written, complaints) else { return usual };
-    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    if millis < least_ms {
-        complaints.add(
-            &written.at,
-            format!("`{key}` is {:?}; every request would fail, so write at least 1ms", written.value),
-        );
-    }
-    Millis(millis)
+fn span(key: &str, written: Option<At<String>>, usual: Millis, complaints: &mut Complaints<'_>) -> Millis {
+    let span = written.and_then(|written| parsed::<Span>(key, &written, complaints));
+    span.map_or(usual, |Span(span)| millis(span))
+}
+
+/// Not nothing.
+fn timeout(key: &str, written: Option<At<String>>, usual: Millis, complaints: &mut Complaints<'_>) -> Millis {
+    written.and_then(|written| positive(key, &written, complaints)).map_or(usual, millis)
+}
+
+fn millis(span: Duration) -> Millis {
+    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn page(key: &str, written: At<String>, complaints: &mut Complaints<'_>) -> Option<String> {
