@@ -1,2 +1,13 @@
+//! What benches and studies share.
+//!
+//! - [`fixture`]: tables of any size.
+//!
+//! `cargo bench -p busbar-bench` measures the routing path; `cargo run --release -p busbar-bench --example table_study`
+//! prints what a big table costs.
 #![forbid(unsafe_code)]
-//! Placeholder until its first file lands.
+
+pub mod fixture;
+
+/// The program's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
