@@ -24,8 +24,11 @@ use busbar_registry::Snapshot;
 use tokio::sync::watch;
 
 use self::socket::AdminSocket;
-pub(crate) use self::{health::Readiness, reload::Reloads};
-use crate::{dynos::Dynos, logs::Logs};
+pub(crate) use self::{
+    health::Readiness,
+    reload::{Outcome, Reloads},
+};
+use crate::dynos::Dynos;
 
 /// What this process has. What it has not is answered with 404 and a word about where to ask instead.
 pub(crate) struct Admin {
@@ -39,8 +42,6 @@ pub(crate) struct Admin {
     pub(crate) known: Option<Arc<dyn Known>>,
     /// The dynos it runs.
     pub(crate) dynos: Option<Arc<dyn Dynos>>,
-    /// What they say.
-    pub(crate) logs: Option<Logs>,
     /// How its configuration is read again.
     pub(crate) reloads: Option<Reloads>,
     /// Becomes true when the API is to end.

@@ -3,6 +3,7 @@
 //! - [`router`]: `busbar router`. [`up`]: `busbar up`. [`runtime`]: `busbar runtime`. Each is a checklist.
 //! - [`edge`]: the router's server; [`feed`]: the registry → its table; [`drained`]: its table → the runtime.
 //! - [`access_log`]: where its lines go; [`printer`]: what `up` shows.
+//! - [`local`]: the app of a directory; [`dynos`]: what the admin API asks it.
 //! - [`registry_wire`]: the registry for runtimes elsewhere.
 //! - [`signals`], [`systemd`]: what the machine wants of us, and what it is told.
 
@@ -11,6 +12,7 @@ mod drained;
 mod dynos;
 mod edge;
 mod feed;
+mod local;
 mod printer;
 mod registry_wire;
 mod router;
@@ -37,6 +39,10 @@ fn run(deed: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
 pub(crate) fn begin_tracing() {
     let chosen = tracing_subscriber::EnvFilter::try_from_env("BUSBAR_LOG");
     let filter = chosen.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let told = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(io::stderr).try_init();
+    let told = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(io::stderr)
+        .try_init();
     debug_assert!(told.is_ok(), "only main begins tracing");
 }

@@ -18,11 +18,18 @@ mod version;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use self::{runtime::Runtime, up::Up};
 use crate::failure::Failure;
 
 /// An HTTP router for apps made of dynos.
 #[derive(Debug, Parser)]
-#[command(name = "busbar", version, max_term_width = 100, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "busbar",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = "`busbar up` in a directory with a Procfile is all it takes to begin.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -31,9 +38,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Up(up::Up),
+    Up(Up),
     Router(router::Router),
-    Runtime(runtime::Runtime),
+    Runtime(Runtime),
     Ps(ps::Ps),
     Scale(scale::Scale),
     Restart(restart::Restart),

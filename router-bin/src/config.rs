@@ -150,6 +150,23 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The keys of `next` that say something else and cannot change while the router runs. `None`: there are none.
+    pub(crate) fn fixed_keys_that_differ(&self, next: &Self) -> Option<String> {
+        let off = |config: &Self| config.access_log == AccessLogTo::Off;
+        let keys = [
+            ("`listen`", self.listen != next.listen),
+            ("`workers`", self.workers != next.workers),
+            ("[limits]", self.limits != next.limits),
+            ("[admin]", self.admin != next.admin),
+            ("[registry]", self.registry != next.registry),
+            ("whether [log] is off", off(self) != off(next)),
+        ];
+        let differ: Vec<&str> = keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
+        (!differ.is_empty()).then(|| differ.join(", "))
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = |n: usize| if n == 1 { "" } else { "s" };

@@ -11,8 +11,8 @@ use std::{
 };
 
 use busbar_registry::{
-    AppName, AppRecord, DynoName, DynoRecord, LeaseId, Millis, ProcessType, Refusal, Registration, Registry, Snapshot,
-    WebFormation,
+    AppName, AppRecord, DynoName, DynoRecord, LeaseId, Millis, ProcessType, Refusal, Registration, Registry,
+    Snapshot, WebFormation,
 };
 
 use crate::config::DeclaredApp;
@@ -46,7 +46,11 @@ impl Declared {
     ///
     /// # Errors
     /// [`NotDeclared`].
-    pub(crate) async fn replace(&mut self, registry: &dyn Registry, apps: &[DeclaredApp]) -> Result<(), NotDeclared> {
+    pub(crate) async fn replace(
+        &mut self,
+        registry: &dyn Registry,
+        apps: &[DeclaredApp],
+    ) -> Result<(), NotDeclared> {
         let before = registry.snapshot().await?;
         let taken = self.taken_by_others(&before, apps);
         if !taken.is_empty() {
@@ -62,7 +66,11 @@ impl Declared {
     ///
     /// # Errors
     /// The last refusal; the others were tried nevertheless.
-    pub(crate) async fn renew(&mut self, registry: &dyn Registry, apps: &[DeclaredApp]) -> Result<(), Refusal> {
+    pub(crate) async fn renew(
+        &mut self,
+        registry: &dyn Registry,
+        apps: &[DeclaredApp],
+    ) -> Result<(), Refusal> {
         let mut gone = HashSet::new();
         for (key, lease) in &self.leases {
             if registry.renew(lease).await.is_err() {
@@ -76,8 +84,10 @@ impl Declared {
     /// What `apps` claim and somebody has who is not of a file: apps of the operator, dynos of runtimes.
     fn taken_by_others(&self, now: &Snapshot, apps: &[DeclaredApp]) -> Vec<String> {
         let others: Vec<&AppRecord> = now.apps.iter().filter(|app| !self.is_ours(&app.name, apps)).collect();
-        let owners: HashMap<&str, &AppName> =
-            others.iter().flat_map(|app| app.domains.iter().map(|domain| (domain.as_str(), &app.name))).collect();
+        let owners: HashMap<&str, &AppName> = others
+            .iter()
+            .flat_map(|app| app.domains.iter().map(|domain| (domain.as_str(), &app.name)))
+            .collect();
         let catch_all = others.iter().find(|app| app.catch_all).map(|app| &app.name);
         let registered: HashMap<SocketAddr, &DynoRecord> = now.dynos.iter().map(|d| (d.address, d)).collect();
         let ours: HashSet<SocketAddr> = self.leases.keys().map(|(_, address)| *address).collect();
@@ -85,15 +95,23 @@ impl Declared {
         for DeclaredApp { record, dynos } in apps {
             for domain in &record.domains {
                 if let Some(owner) = owners.get(domain.as_str()) {
-                    taken.push(format!("domain {domain} of app {} belongs to app {owner}; remove it there first", record.name));
+                    taken.push(format!(
+                        "domain {domain} of app {} belongs to app {owner}; remove it there first",
+                        record.name
+                    ));
                 }
             }
             if let Some(owner) = catch_all.filter(|_| record.catch_all) {
                 taken.push(format!("app {owner} already has `catch_all`; app {} cannot", record.name));
             }
-            for dyno in dynos.iter().filter(|address| !ours.contains(address)).filter_map(|a| registered.get(a)) {
+            for dyno in
+                dynos.iter().filter(|address| !ours.contains(address)).filter_map(|a| registered.get(a))
+            {
                 let DynoRecord { app, dyno, address, .. } = dyno;
-                taken.push(format!("dyno {address} of app {} is registered as {app} {dyno}; list it no more", record.name));
+                taken.push(format!(
+                    "dyno {address} of app {} is registered as {app} {dyno}; list it no more",
+                    record.name
+                ));
             }
         }
         taken
@@ -104,10 +122,17 @@ impl Declared {
     }
 
     /// First everything goes that must go, so that it is free for others.
-    async fn end_what_is_gone(&mut self, registry: &dyn Registry, apps: &[DeclaredApp]) -> Result<(), Refusal> {
-        let wanted: HashSet<(&AppName, SocketAddr)> =
-            apps.iter().flat_map(|app| app.dynos.iter().map(|address| (&app.record.name, *address))).collect();
-        let gone: Vec<_> = self.leases.keys().filter(|(app, at)| !wanted.contains(&(app, *at))).cloned().collect();
+    async fn end_what_is_gone(
+        &mut self,
+        registry: &dyn Registry,
+        apps: &[DeclaredApp],
+    ) -> Result<(), Refusal> {
+        let wanted: HashSet<(&AppName, SocketAddr)> = apps
+            .iter()
+            .flat_map(|app| app.dynos.iter().map(|address| (&app.record.name, *address)))
+            .collect();
+        let gone: Vec<_> =
+            self.leases.keys().filter(|(app, at)| !wanted.contains(&(app, *at))).cloned().collect();
         for key in gone {
             if let Some(lease) = self.leases.remove(&key) {
                 registry.deregister(&lease).await?;
@@ -122,18 +147,25 @@ impl Declared {
     }
 
     /// A domain may move from one app to another, so each app first lets go of what it loses.
-    async fn put_apps(&self, registry: &dyn Registry, before: &Snapshot, apps: &[DeclaredApp]) -> Result<(), Refusal> {
+    async fn put_apps(
+        &self,
+        registry: &dyn Registry,
+        before: &Snapshot,
+        apps: &[DeclaredApp],
+    ) -> Result<(), Refusal> {
         let old: HashMap<&AppName, &AppRecord> = before.apps.iter().map(|app| (&app.name, app)).collect();
         let wanted = |app: &DeclaredApp| {
             let kept = old.get(&app.record.name).map_or_else(WebFormation::default, |old| old.web);
             let web = if app.dynos.is_empty() { kept } else { app.record.web };
             AppRecord { web, ..app.record.clone() }
         };
-        let changed: Vec<AppRecord> = apps.iter().map(wanted).filter(|app| old.get(&app.name) != Some(&app)).collect();
+        let changed: Vec<AppRecord> =
+            apps.iter().map(wanted).filter(|app| old.get(&app.name) != Some(&app)).collect();
         for app in &changed {
             let Some(old) = old.get(&app.name) else { continue };
             let kept: HashSet<_> = app.domains.iter().collect();
-            let domains: Vec<_> = old.domains.iter().filter(|domain| kept.contains(domain)).cloned().collect();
+            let domains: Vec<_> =
+                old.domains.iter().filter(|domain| kept.contains(domain)).cloned().collect();
             if domains.len() < old.domains.len() || old.catch_all && !app.catch_all {
                 let catch_all = old.catch_all && app.catch_all;
                 registry.put_app(AppRecord { domains, catch_all, ..(*old).clone() }, None).await?;
@@ -146,7 +178,11 @@ impl Declared {
     }
 
     /// Registers each dyno of the file that has no lease, under a number that nobody has.
-    async fn register_missing(&mut self, registry: &dyn Registry, apps: &[DeclaredApp]) -> Result<(), Refusal> {
+    async fn register_missing(
+        &mut self,
+        registry: &dyn Registry,
+        apps: &[DeclaredApp],
+    ) -> Result<(), Refusal> {
         let now = registry.snapshot().await?;
         let mut numbers: HashMap<&AppName, BTreeSet<u32>> = HashMap::new();
         for dyno in now.dynos.iter().filter(|dyno| dyno.dyno.process_type.is_web()) {
@@ -157,7 +193,10 @@ impl Declared {
             let name = &app.record.name;
             let taken = numbers.get(name).unwrap_or(&none);
             let mut free = (1..=u32::MAX).filter(|number| !taken.contains(number));
-            for address in app.dynos.iter().filter(|at| !self.leases.contains_key(&(name.clone(), **at))) {
+            for address in &app.dynos {
+                if self.leases.contains_key(&(name.clone(), *address)) {
+                    continue;
+                }
                 let dyno = DynoName::new(ProcessType::web(), free.next().unwrap_or(u32::MAX));
                 let asked = Registration { app: name.clone(), dyno, address: *address, ttl_ms: LEASE };
                 match registry.register(asked).await {

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use busbar_registry::{DynoName, NameError, ProcessType};
+use dyno_runtime::{LogLine, ScaleChange, Tail, Which};
 
 use crate::admin::api::{ProcessGroup, Restarted, Scaled};
 
@@ -10,11 +11,13 @@ use crate::admin::api::{ProcessGroup, Restarted, Scaled};
 #[async_trait::async_trait]
 pub(crate) trait Dynos: Send + Sync {
     /// What they are and do, by process type.
-    async fn ps(&self) -> Vec<ProcessGroup>;
+    async fn ps(&self) -> Result<Vec<ProcessGroup>, Refused>;
     /// Changes how many there should be, and says how many there should be now.
-    async fn scale(&self, changes: &[String]) -> Result<Vec<Scaled>, Refused>;
+    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, Refused>;
     /// Restarts them.
     async fn restart(&self, target: Target) -> Result<Restarted, Refused>;
+    /// The last `most` lines, and those that follow. `None` when they are gone.
+    fn logs(&self, most: usize) -> Option<(Vec<LogLine>, Tail)>;
 }
 
 /// Why dynos were not scaled or restarted: what happened, and what to do.
@@ -41,6 +44,16 @@ impl Target {
             Self::All => String::new(),
             Self::Type(process_type) => process_type.to_string(),
             Self::Dyno(dyno) => dyno.to_string(),
+        }
+    }
+}
+
+impl From<Target> for Which {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::All => Self::All,
+            Target::Type(process_type) => Self::Type(process_type),
+            Target::Dyno(dyno) => Self::Dyno(dyno),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, process::ExitCode};
 
+use busbar_registry::Refusal;
+
 use crate::{admin_client::CallError, config};
 
 /// The exit codes of `busbar`; docs/operating.md lists them. 0 is success.
@@ -33,6 +35,32 @@ pub(crate) enum Failure {
     /// A configuration file.
     #[error(transparent)]
     Config(#[from] config::Refused),
+    /// What the configuration declares is taken by others.
+    #[error(transparent)]
+    Declared(#[from] crate::declared::NotDeclared),
+    /// A directory is no app.
+    #[error(transparent)]
+    App(#[from] dyno_runtime::DefinitionError),
+    /// An `.env` file.
+    #[error("{file} has mistakes\n{source}")]
+    EnvFile {
+        /// Its path.
+        file: String,
+        /// All of them.
+        source: dyno_runtime::config_vars::EnvFileError,
+    },
+    /// The runtime does not start.
+    #[error("dynos cannot be started: {0}")]
+    Runtime(#[from] dyno_runtime::StartError),
+    /// The runtime does not run the app.
+    #[error("the app cannot be started: {0}")]
+    Deploy(#[from] dyno_runtime::RuntimeError),
+    /// The registry says no.
+    #[error(transparent)]
+    Registry(#[from] Refusal),
+    /// Told to stop a second time.
+    #[error("stopped at once: what was still open was cut")]
+    Interrupted,
     /// A flag that clap cannot check.
     #[error("{0}")]
     Usage(String),
@@ -83,11 +111,20 @@ impl Failure {
     /// What the program returns. `None`: nothing is wrong after all.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match self {
-            Self::Config(_) => Some(Exit::Configuration),
+            Self::Config(_) | Self::Declared(_) | Self::App(_) | Self::EnvFile { .. } => {
+                Some(Exit::Configuration)
+            }
             Self::Usage(_) => Some(Exit::Usage),
+            Self::Interrupted => Some(Exit::Interrupted),
+            Self::Registry(Refusal::Unreachable { .. }) => Some(Exit::Unreachable),
             Self::Bind { .. } | Self::Socket(_) => Some(Exit::Bind),
             Self::Call(call) if call.is_unreachable() => Some(Exit::Unreachable),
-            Self::Call(_) | Self::File { .. } | Self::System { .. } => Some(Exit::Failed),
+            Self::Call(_)
+            | Self::File { .. }
+            | Self::System { .. }
+            | Self::Runtime(_)
+            | Self::Deploy(_)
+            | Self::Registry(_) => Some(Exit::Failed),
             Self::OutputClosed => None,
         }
     }

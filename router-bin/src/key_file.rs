@@ -25,7 +25,8 @@ pub(crate) fn create(path: &Path) -> Result<(), Failure> {
     let mut random = [0; KEY_BYTES];
     fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).map_err(failed)?;
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut new = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut new =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     new.write_all(format!("{digits}\n").as_bytes()).and_then(|()| new.sync_all()).map_err(failed)
 }
 
@@ -60,7 +61,13 @@ pub(crate) fn token(path: &Path) -> Result<Token, Failure> {
 }
 
 fn secret(path: &Path, what: &'static str, advice: &'static str) -> Result<String, Failure> {
-    let failed = |source, advice| Failure::File { what, path: path.display().to_string(), deed: "read", source, advice };
+    let failed = |source, advice| Failure::File {
+        what,
+        path: path.display().to_string(),
+        deed: "read",
+        source,
+        advice,
+    };
     let file = fs::File::open(path).map_err(|source| failed(source, advice))?;
     let mode = file.metadata().map_err(|source| failed(source, advice))?.mode();
     if mode & 0o077 != 0 {
@@ -100,7 +107,12 @@ mod tests {
         let path = dir.path().join("key");
         create(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(read(&path).unwrap_err().to_string().ends_with("others may read it; take that right away with chmod 600"));
+        assert!(
+            read(&path)
+                .unwrap_err()
+                .to_string()
+                .ends_with("others may read it; take that right away with chmod 600")
+        );
         for text in ["", "zz", &"é".repeat(32), &"0".repeat(63)] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

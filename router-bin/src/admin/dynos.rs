@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use busbar_registry::{DynoState, Snapshot};
+use dyno_runtime::ScaleChange;
 
 use super::{
     Shared,
@@ -17,7 +18,10 @@ use crate::say::ps::DynoStatus;
 /// `GET /v1/ps`
 pub(crate) async fn ps(State(admin): Shared) -> Response {
     match (&admin.dynos, &admin.known) {
-        (Some(dynos), _) => Json(dynos.ps().await).into_response(),
+        (Some(dynos), _) => match dynos.ps().await {
+            Ok(groups) => Json(groups).into_response(),
+            Err(refused) => invalid(&refused),
+        },
         (None, Some(known)) => Json(groups(&known.snapshot().await)).into_response(),
         (None, None) => not_here(admin.role, "dynos"),
     }
@@ -26,7 +30,12 @@ pub(crate) async fn ps(State(admin): Shared) -> Response {
 /// `POST /v1/scale`
 pub(crate) async fn scale(State(admin): Shared, Json(request): Json<ScaleRequest>) -> Response {
     let Some(dynos) = &admin.dynos else { return not_here(admin.role, "dynos of its own to scale") };
-    match dynos.scale(&request.changes).await {
+    let changes: Result<Vec<ScaleChange>, _> = request.changes.iter().map(|change| change.parse()).collect();
+    let changes = match changes {
+        Ok(changes) => changes,
+        Err(error) => return invalid(&error),
+    };
+    match dynos.scale(changes).await {
         Ok(scaled) => Json(scaled).into_response(),
         Err(refused) => invalid(&refused),
     }
@@ -59,6 +68,9 @@ fn groups(snapshot: &Snapshot) -> Vec<ProcessGroup> {
             state: if dyno.state == DynoState::Up { "up" } else { "draining" }.to_owned(),
             since: None,
             address: Some(dyno.address),
+            pid: None,
+            memory: None,
+            crashes: None,
         };
         groups.push(ProcessGroup {
             app: app.name.to_string(),

@@ -71,20 +71,25 @@ fn word(app: &AppRecord, up: usize) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use busbar_registry::{DynoRecord, Generation};
+
     use super::*;
-    use crate::{
-        config::{Overrides, parse},
-        declared::DeclaredDynos,
-    };
+    use crate::config::{Overrides, parse};
 
     #[test]
     fn each_host_has_a_row_and_a_word() {
-        let text = "[[app]]\nname = \"a\"\ndomains = [\"a.example\", \"*.a.example\"]\ndynos = [\"127.0.0.1:1\"]\n\
+        let text = "[[app]]\nname = \"a\"\ndomains = [\"a.example\", \"*.a.example\"]\n\
                     [[app]]\nname = \"b\"\ncatch_all = true\n\
                     [[app]]\nname = \"c\"\ndomains = [\"c.example\"]\nmaintenance = true\n";
         let apps = parse("t", text, &Overrides::default()).unwrap().apps;
-        let dynos = DeclaredDynos::default().replaced_by(&apps).records().to_vec();
-        let apps = apps.into_iter().map(|app| app.record).collect();
+        let apps: Vec<_> = apps.into_iter().map(|app| app.record).collect();
+        let dynos = vec![DynoRecord {
+            app: apps[0].name.clone(),
+            dyno: "web.1".parse().unwrap(),
+            address: "127.0.0.1:1".parse().unwrap(),
+            generation: Generation(1),
+            state: DynoState::Up,
+        }];
         let rows = rows(&Snapshot { apps, dynos, ..Snapshot::default() });
         let told: Vec<_> = rows.iter().map(|row| (row.host.as_str(), row.up, row.state.as_str())).collect();
         let expected = [

@@ -9,12 +9,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use dyno_runtime::Tail;
 use futures_util::stream::{self, StreamExt as _};
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Shared, api::not_here, stopped};
-use crate::logs::{Followed, Follower, KEPT_LINES, LogFilter, LogLine, Source};
+use crate::logs::{KEPT_LINES, LogFilter, LogLine};
 
 /// How many lines when nobody says: Heroku's number.
 const USUAL_LINES: usize = 100;
@@ -31,37 +31,35 @@ pub(crate) struct Wanted {
 
 /// `GET /v1/logs?n=100&tail=true&dyno=web.1`
 pub(crate) async fn logs(State(admin): Shared, Query(wanted): Query<Wanted>) -> Response {
-    let Some(logs) = &admin.logs else { return not_here(admin.role, "logs of dynos") };
+    let Some((kept, tail)) = admin.dynos.as_ref().and_then(|dynos| dynos.logs(KEPT_LINES)) else {
+        return not_here(admin.role, "logs of dynos");
+    };
     let filter = LogFilter { dyno: wanted.dyno };
-    let (last, follower) = logs.follow(wanted.n.unwrap_or(USUAL_LINES).min(KEPT_LINES), &filter);
-    let kept = stream::iter(last).map(|line| json(&line));
+    let mut last: Vec<_> = kept.into_iter().filter(|line| filter.wants(line)).collect();
+    last.drain(..last.len().saturating_sub(wanted.n.unwrap_or(USUAL_LINES)));
+    let last = stream::iter(last).map(|line| Ok::<_, Infallible>(json(&line)));
     let body = if wanted.tail {
-        Body::from_stream(kept.chain(follow(follower).take_until(Box::pin(stopped(admin.stop.clone())))))
+        let stop = Box::pin(stopped(admin.stop.clone()));
+        Body::from_stream(last.chain(follow(tail, filter).take_until(stop).map(Ok)))
     } else {
-        Body::from_stream(kept)
+        Body::from_stream(last)
     };
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
-fn follow(follower: Follower) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold(follower, |mut follower| async move {
-        let line = match follower.next().await? {
-            Followed::Line(line) => json(&line),
-            Followed::Lost(lines) => json(&lost(lines)),
-        };
-        Some((line, follower))
+fn follow(tail: Tail, filter: LogFilter) -> impl stream::Stream<Item = Bytes> {
+    stream::unfold((tail, filter), |(mut tail, filter)| async move {
+        loop {
+            let line = tail.next().await?;
+            if filter.wants(&line) {
+                return Some((json(&line), (tail, filter)));
+            }
+        }
     })
 }
 
-/// Heroku says so when `heroku logs --tail` cannot keep up.
-fn lost(lines: u64) -> LogLine {
-    let text =
-        format!("Error L11 (Tail buffer overflow) -> {lines} lines dropped; read faster or filter with -d");
-    LogLine { at: Timestamp::now(), source: Source::Heroku, dyno: "logs".to_owned(), text }
-}
-
-fn json(line: &LogLine) -> Result<Bytes, Infallible> {
-    let mut text = serde_json::to_vec(line).unwrap_or_default();
+fn json(line: &dyno_runtime::LogLine) -> Bytes {
+    let mut text = serde_json::to_vec(&LogLine::from(line)).unwrap_or_default();
     text.push(b'\n');
-    Ok(text.into())
+    text.into()
 }

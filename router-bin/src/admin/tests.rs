@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
+use dyno_runtime::{LogLine, ScaleChange, Speaker, Tail, formation::Amount, logs::Logs};
 
 use super::{
     api::{ProcessGroup, RestartRequest, Restarted, RouteRow, ScaleRequest, Scaled, State},
@@ -14,15 +14,23 @@ use crate::{
     admin_client::{AdminClient, CallError},
     config::address::Endpoint,
     dynos::{Refused, Target},
-    logs::{LogFilter, Source},
 };
 
 /// Dynos of nobody: one web dyno, and a worker that cannot be scaled.
-struct FakeDynos;
+#[derive(Default)]
+struct FakeDynos {
+    logs: Logs,
+}
+
+impl FakeDynos {
+    fn say(&self, dyno: &str, text: &str) {
+        self.logs.push(LogLine::heroku(Speaker::Dyno(dyno.parse().unwrap()), text));
+    }
+}
 
 #[async_trait::async_trait]
 impl Dynos for FakeDynos {
-    async fn ps(&self) -> Vec<ProcessGroup> {
+    async fn ps(&self) -> Result<Vec<ProcessGroup>, Refused> {
         let group = |process_type: &str| ProcessGroup {
             app: "shop".into(),
             process_type: process_type.into(),
@@ -30,12 +38,12 @@ impl Dynos for FakeDynos {
             quantity: 1,
             dynos: Vec::new(),
         };
-        vec![group("web"), group("worker")]
+        Ok(vec![group("web"), group("worker")])
     }
-    async fn scale(&self, changes: &[String]) -> Result<Vec<Scaled>, Refused> {
-        match changes {
-            [change] if change == "web=3" => {
-                Ok(vec![Scaled { process_type: "web".parse().unwrap(), quantity: 3 }])
+    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, Refused> {
+        match changes.as_slice() {
+            [ScaleChange { process_type, amount: Amount::Set(quantity) }] if process_type.is_web() => {
+                Ok(vec![Scaled { process_type: process_type.clone(), quantity: *quantity }])
             }
             _ => Err(Refused("no such thing; try web=3".into())),
         }
@@ -46,6 +54,9 @@ impl Dynos for FakeDynos {
         } else {
             Err(Refused(format!("no {target}")))
         }
+    }
+    fn logs(&self, most: usize) -> Option<(Vec<LogLine>, Tail)> {
+        Some(self.logs.last(most))
     }
 }
 
@@ -65,8 +76,7 @@ fn admin() -> Admin {
         role: "up",
         readiness: Readiness::default(),
         known: Some(Arc::new(NothingKnown)),
-        dynos: Some(Arc::new(FakeDynos)),
-        logs: Some(Logs::new()),
+        dynos: Some(Arc::new(FakeDynos::default())),
         reloads: None,
     }
 }
@@ -119,7 +129,7 @@ async fn a_refusal_is_told_in_its_own_words() {
         CallError::Refused { message } => message,
         other => panic!("{other:?}"),
     };
-    let scale = ScaleRequest { changes: vec!["x".into()] };
+    let scale = ScaleRequest { changes: vec!["worker=2".into()] };
     assert_eq!(
         refused(served.client.post::<Vec<Scaled>>("/v1/scale", &scale).await.unwrap_err()),
         "no such thing; try web=3"
@@ -155,15 +165,16 @@ async fn a_draining_process_lives_but_is_not_ready() {
 
 #[tokio::test]
 async fn logs_are_followed_until_the_process_stops() {
-    let logs = Logs::new();
-    let served = Served::start(Admin { logs: Some(logs.clone()), ..admin() }).await;
-    logs.say(Timestamp::UNIX_EPOCH, Source::App, "web.1", "before");
-    logs.say(Timestamp::UNIX_EPOCH, Source::App, "worker.1", "not asked for");
-    let mut lines = served.client.lines("/v1/logs?n=5&tail=true&dyno=web.1").await.unwrap();
+    let dynos = Arc::new(FakeDynos::default());
+    let served = Served::start(Admin { dynos: Some(dynos.clone()), ..admin() }).await;
+    for (dyno, text) in [("web.1", "long before"), ("web.1", "before"), ("worker.1", "not asked for")] {
+        dynos.say(dyno, text);
+    }
+    let mut lines = served.client.lines("/v1/logs?n=1&tail=true&dyno=web.1").await.unwrap();
     assert_eq!(lines.next().await.unwrap().unwrap().text, "before");
-    logs.say(Timestamp::UNIX_EPOCH, Source::App, "web.1", "a \"quoted\" ü");
+    dynos.say("worker.1", "not asked for");
+    dynos.say("web.1", "a \"quoted\" ü");
     assert_eq!(lines.next().await.unwrap().unwrap().text, "a \"quoted\" ü");
-    assert_eq!(logs.follow(9, &LogFilter::default()).0.len(), 3);
     served.stop.send(true).unwrap();
     assert_eq!(lines.next().await.unwrap(), None);
     served.task.await.unwrap();

@@ -31,9 +31,10 @@ pub(crate) trait Sink: Send + 'static {
 enum Order {
     Lines(Vec<u8>),
     Reopen(Opened),
+    Finish,
 }
 
-/// Gives lines to a sink, on a thread of its own. It ends when the last handle to it is dropped.
+/// Gives lines to a sink, on a thread of its own.
 pub(crate) struct LineThread {
     orders: mpsc::SyncSender<Order>,
     thread: JoinHandle<()>,
@@ -46,7 +47,10 @@ impl AccessLog for Inlet {
     fn write(&self, lines: Vec<u8>) -> u64 {
         match self.0.try_send(Order::Lines(lines)) {
             Ok(()) => 0,
-            Err(mpsc::TrySendError::Full(Order::Lines(lines)) | mpsc::TrySendError::Disconnected(Order::Lines(lines))) => {
+            Err(
+                mpsc::TrySendError::Full(Order::Lines(lines))
+                | mpsc::TrySendError::Disconnected(Order::Lines(lines)),
+            ) => {
                 let ends = lines.iter().filter(|byte| **byte == b'\n').count();
                 u64::try_from(ends).unwrap_or(u64::MAX)
             }
@@ -67,11 +71,13 @@ impl LineThread {
                 match order {
                     Order::Lines(lines) => sink.lines(&lines),
                     Order::Reopen(to) => sink.reopen(to),
+                    Order::Finish => break,
                 }
             }
         };
         let started = std::thread::Builder::new().name("access-log".to_owned()).spawn(work);
-        let thread = started.map_err(|source| Failure::System { deed: "starting the thread of the log", source })?;
+        let thread =
+            started.map_err(|source| Failure::System { deed: "starting the thread of the log", source })?;
         Ok(Self { orders, thread })
     }
 
@@ -80,15 +86,18 @@ impl LineThread {
         Arc::new(Inlet(self.orders.clone()))
     }
 
-    /// Writes to `to` from now on.
-    pub(crate) fn reopen(&self, to: Opened) {
-        let _its_thread_is_gone = self.orders.send(Order::Reopen(to));
+    /// Writes to `to` from now on. False: the log is so far behind that it cannot even be told.
+    pub(crate) fn reopen(&self, to: Opened) -> bool {
+        self.orders.try_send(Order::Reopen(to)).is_ok()
     }
 
-    /// Waits until everything is written. All inlets must be dropped before.
-    pub(crate) fn finish(self) {
-        drop(self.orders);
-        let _panicked = self.thread.join();
+    /// Waits until everything is written. Cancelled, it goes on in its thread.
+    pub(crate) async fn finish(self) {
+        let finished = tokio::task::spawn_blocking(move || {
+            let _its_thread_is_gone = self.orders.send(Order::Finish);
+            self.thread.join()
+        });
+        let _panicked = finished.await;
     }
 }
 
@@ -164,7 +173,9 @@ impl Sink for Writer {
         match self.to.write(&self.room) {
             Ok(()) => self.failing = false,
             Err(error) if !std::mem::replace(&mut self.failing, true) => {
-                out::note(format_args!("access lines are lost: {error}; free the log's place, or choose another one"));
+                out::note(format_args!(
+                    "access lines are lost: {error}; free the log's place, or choose another one"
+                ));
             }
             Err(_) => {}
         }
@@ -189,8 +200,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_slow_log_loses_whole_batches_and_counts_their_lines() {
+    #[tokio::test]
+    async fn a_slow_log_loses_whole_batches_and_counts_their_lines() {
         let (leave, wait) = mpsc::channel();
         let (taken, seen) = mpsc::channel();
         let thread = LineThread::start(Slow(wait, taken)).unwrap();
@@ -199,13 +210,12 @@ mod tests {
         // The thread may or may not have taken the first batch out of the queue.
         assert!(dropped == 18 || dropped == 20, "{dropped}");
         drop(leave);
-        drop(inlet);
-        thread.finish();
+        thread.finish().await;
         assert_eq!(seen.iter().count() as u64, WAITING as u64 + 10 - dropped / 2);
     }
 
-    #[test]
-    fn a_file_is_appended_to_and_opened_again() {
+    #[tokio::test]
+    async fn a_file_is_appended_to_and_opened_again() {
         let dir = tempfile::tempdir().unwrap();
         let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
         let to = AccessLogTo::File(path.clone());
@@ -213,10 +223,9 @@ mod tests {
         let inlet = thread.inlet();
         assert_eq!(inlet.write(b"at=info one\nat=info two\n".to_vec()), 0);
         std::fs::rename(&path, &moved).unwrap();
-        thread.reopen(Opened::open(&to).unwrap());
+        assert!(thread.reopen(Opened::open(&to).unwrap()));
         assert_eq!(inlet.write(b"at=info three\n".to_vec()), 0);
-        drop(inlet);
-        thread.finish();
+        thread.finish().await;
         // The first batch may have been written before the file was moved or after it.
         let first = std::fs::read_to_string(&moved).unwrap();
         assert_eq!(first.lines().count(), 2, "{first}");

@@ -42,7 +42,9 @@ fn is(dyno: &router_core::route::dyno::Dyno, draining: &Draining) -> bool {
 #[async_trait::async_trait]
 impl Drained for DrainedHere {
     async fn drained(&self, dyno: Draining) {
-        let _the_router_is_gone = self.seen.clone().wait_for(|seen| *seen >= dyno.revision).await;
+        let mut seen = self.seen.clone();
+        // An error means that the router is gone; then there is nothing in flight either.
+        let _ = seen.wait_for(|seen| *seen >= dyno.revision).await.map(drop);
         while self.in_flight(&dyno) > 0 {
             sleep(LOOK).await;
         }

@@ -1,12 +1,6 @@
 //! The router's server. Every call of `router_core::server` is here.
 
-use std::{
-    io,
-    net::SocketAddr,
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use router_core::{
     observe::AccessLog,
@@ -21,7 +15,10 @@ use crate::{config::Limits, failure::Failure};
 /// # Errors
 /// [`Failure::Bind`].
 pub(crate) fn listeners(addresses: &[SocketAddr]) -> Result<Vec<Listener>, Failure> {
-    addresses.iter().map(|address| Listener::bind(*address).map_err(|error| cannot_bind(*address, error.source))).collect()
+    addresses
+        .iter()
+        .map(|address| Listener::bind(*address).map_err(|error| cannot_bind(*address, error.source)))
+        .collect()
 }
 
 pub(super) fn cannot_bind(address: SocketAddr, source: io::Error) -> Failure {
@@ -29,7 +26,10 @@ pub(super) fn cannot_bind(address: SocketAddr, source: io::Error) -> Failure {
     let advice = match source.kind() {
         io::ErrorKind::AddrInUse => {
             let next = if port == u16::MAX { 8080 } else { port.saturating_add(1) };
-            format!("stop the program that listens there, or choose another port, like --listen {}:{next}", address.ip())
+            format!(
+                "stop the program that listens there, or choose another port, like --listen {}:{next}",
+                address.ip()
+            )
         }
         io::ErrorKind::PermissionDenied => {
             "use a port from 1024, or give busbar CAP_NET_BIND_SERVICE (docs/operating.md)".to_owned()
@@ -63,16 +63,19 @@ impl Edge {
         request_limits.head = limits.head_total;
         let options = ServerOptions {
             workers,
-            connections_per_worker: limits.connections.map_or(usual.connections_per_worker, |n| n.div_ceil(workers.get())),
+            connections_per_worker: limits
+                .connections
+                .map_or(usual.connections_per_worker, |n| n.div_ceil(workers.get())),
             head_timeout: limits.head_timeout,
             keepalive_timeout: limits.keepalive_timeout,
             request_limits,
             access_log,
             ..usual
         };
-        Server::start(table, options, listeners)
-            .map(Self)
-            .map_err(|error| Failure::System { deed: "starting the router", source: io::Error::other(error.to_string()) })
+        Server::start(table, options, listeners).map(Self).map_err(|error| Failure::System {
+            deed: "starting the router",
+            source: io::Error::other(error.to_string()),
+        })
     }
 
     /// Where it takes requests, with the ports the system chose.

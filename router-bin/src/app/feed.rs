@@ -227,7 +227,8 @@ mod tests {
     async fn a_refused_file_leaves_the_old_one_in_force() {
         let (table, feed, registry) = fed();
         feed.declare(apps("[[app]]\nname = \"one\"\ndomains = [\"a.example\"]\n")).await.unwrap();
-        let other: AppRecord = apps("[[app]]\nname = \"other\"\ndomains = [\"o.example\"]\n").remove(0).record;
+        let other: AppRecord =
+            apps("[[app]]\nname = \"other\"\ndomains = [\"o.example\"]\n").remove(0).record;
         registry.put_app(other, None).await.unwrap();
         let refused = feed.declare(apps("[[app]]\nname = \"two\"\ndomains = [\"o.example\"]\n")).await;
         assert!(matches!(refused, Err(NotDeclared::Taken(_))));

@@ -49,7 +49,8 @@ impl RegistryWire {
     pub(crate) fn serve(self, registry: &Arc<dyn Registry>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for (listener, file) in self.listeners {
-            let (registry, capabilities, mut stop) = (Arc::clone(registry), self.capabilities.clone(), stop.clone());
+            let (registry, capabilities, mut stop) =
+                (Arc::clone(registry), self.capabilities.clone(), stop.clone());
             tasks.spawn(async move {
                 let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
                 serve(registry, capabilities, listener, Limits::default(), stopped).await;

@@ -12,7 +12,10 @@ pub(super) struct Ask {
 
 impl Ask {
     /// Asks, and waits for `deed` to end.
-    pub(super) fn ask<T>(self, deed: impl AsyncFnOnce(AdminClient) -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn ask<T>(
+        self,
+        deed: impl AsyncFnOnce(AdminClient) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let client = AdminClient::new(self.admin);
         let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = built.map_err(|source| Failure::System { deed: "starting the event loop", source })?;

@@ -6,7 +6,9 @@ use crate::{failure::Failure, out};
 
 /// Print what a shell needs to complete busbar's verbs and flags
 #[derive(Debug, clap::Args)]
-#[command(after_help = "For example: busbar completions bash > ~/.local/share/bash-completion/completions/busbar")]
+#[command(
+    after_help = "For example: busbar completions bash > ~/.local/share/bash-completion/completions/busbar"
+)]
 pub(crate) struct Completions {
     /// The shell
     shell: clap_complete::Shell,

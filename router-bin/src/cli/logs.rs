@@ -23,7 +23,8 @@ pub(crate) struct Logs {
 fn speaker(text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
     let good = !text.is_empty() && text.bytes().all(allowed);
-    good.then(|| text.to_owned()).ok_or_else(|| "write a dyno like web.1, a process type like web, or router".into())
+    good.then(|| text.to_owned())
+        .ok_or_else(|| "write a dyno like web.1, a process type like web, or router".into())
 }
 
 impl Logs {

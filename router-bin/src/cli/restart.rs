@@ -21,7 +21,8 @@ pub(crate) struct Restart {
 impl Restart {
     pub(super) fn run(self) -> Result<(), Failure> {
         let request = RestartRequest { target: self.target.as_ref().map(Target::to_wire) };
-        let restarted: Restarted = self.ask.ask(async |client| Ok(client.post("/v1/restart", &request).await?))?;
+        let restarted: Restarted =
+            self.ask.ask(async |client| Ok(client.post("/v1/restart", &request).await?))?;
         let target = self.target.unwrap_or_default();
         out::print(&format!("Restarting {target} on {}... done\n", restarted.app))
     }

@@ -20,6 +20,10 @@ pub(crate) struct Router {
 
 impl Router {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if self.check { validate::check(&self.config, &self.overrides) } else { app::router(self.config, self.overrides) }
+        if self.check {
+            validate::check(&self.config, &self.overrides)
+        } else {
+            app::router(self.config, self.overrides)
+        }
     }
 }

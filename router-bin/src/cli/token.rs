@@ -30,7 +30,9 @@ impl Token {
             out::note(format_args!("made the key {}", self.key_file.display()));
         }
         match self.app {
-            Some(app) => out::print(&format!("{}\n", key_file::read(&self.key_file)?.app_token(&app).secret())),
+            Some(app) => {
+                out::print(&format!("{}\n", key_file::read(&self.key_file)?.app_token(&app).secret()))
+            }
             None => Ok(()),
         }
     }

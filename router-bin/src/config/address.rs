@@ -1,11 +1,6 @@
 //! Addresses as they are written in files and flags.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    path::PathBuf,
-    str::FromStr,
-};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// Where something of ours is served or reached: `unix:/run/busbar/admin.sock`, `127.0.0.1:7100`, `tcp://127.0.0.1:7100`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

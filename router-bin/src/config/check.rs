@@ -39,8 +39,7 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
         listen,
         workers: overrides.workers.or(written_workers).unwrap_or_else(cpus),
         drain_timeout: overrides.drain_timeout.or(written_drain).map_or(DRAIN_TIMEOUT, |span| span.0),
-        trusted_proxies: all(raw.trusted_proxies, "network", str::parse::<Network>, complaints)
-            .unwrap_or_default(),
+        drain_delay: written_delay.map_or(Duration::ZERO, |span| span.0),
         limits: limits(raw.limits, complaints),
         admin: overrides.admin.clone().or(written_admin),
         registry: raw.registry.and_then(|registry| registry_listen(registry, complaints)),
@@ -65,7 +64,7 @@ fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
     let usual = Limits::default();
     let head_at = raw.head_total.as_ref().or(raw.request_line.as_ref()).or(raw.header_line.as_ref());
     let head_at = head_at.map(|size| size.at.clone()).unwrap_or_default();
-    let mut size = |key, written: Option<At<String>>, usual, complaints: &mut Complaints<'_>| {
+    let size = |key, written: Option<At<String>>, usual, complaints: &mut Complaints<'_>| {
         written.and_then(|size| byte_size(key, &size, complaints)).unwrap_or(usual)
     };
     let request_line = size("request_line", raw.request_line, usual.request_line, complaints);
@@ -85,10 +84,16 @@ fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
         request_line,
         header_line,
         head_total,
-        header_count: count("header_count", raw.header_count, 10_000, complaints).unwrap_or(usual.header_count),
+        header_count: count("header_count", raw.header_count, 10_000, complaints)
+            .unwrap_or(usual.header_count),
         connections: count("connections", raw.connections, 10_000_000, complaints),
         head_timeout: wait("head_timeout", raw.head_timeout, usual.head_timeout, complaints),
-        keepalive_timeout: wait("keepalive_timeout", raw.keepalive_timeout, usual.keepalive_timeout, complaints),
+        keepalive_timeout: wait(
+            "keepalive_timeout",
+            raw.keepalive_timeout,
+            usual.keepalive_timeout,
+            complaints,
+        ),
     }
 }
 
@@ -96,7 +101,10 @@ fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
 fn positive(key: &str, written: &At<String>, complaints: &mut Complaints<'_>) -> Option<Duration> {
     let Span(span) = parsed(key, written, complaints)?;
     if span.is_zero() {
-        complaints.add(&written.at, format!("`{key}` is {:?}; every request would fail, so write at least 1ms", written.value));
+        complaints.add(
+            &written.at,
+            format!("`{key}` is {:?}; every request would fail, so write at least 1ms", written.value),
+        );
     }
     Some(span)
 }
@@ -119,8 +127,10 @@ fn registry_listen(raw: RawRegistry, complaints: &mut Complaints<'_>) -> Option<
     }
     let listen = all(raw.listen, "registry address", str::parse::<Endpoint>, complaints).unwrap_or_default();
     let Some(key_file) = raw.key_file else {
-        complaints
-            .add(&raw.place, "[registry] has no `key_file`; make one with `busbar token --new-key --key-file FILE`");
+        complaints.add(
+            &raw.place,
+            "[registry] has no `key_file`; make one with `busbar token --new-key --key-file FILE`",
+        );
         return None;
     };
     Some(RegistryListen { listen, key_file: key_file.value.into() })

@@ -1,6 +1,5 @@
 //! A configuration file as it is written: right keys, right types, nothing known yet about what it means.
 
-use busbar_registry::Routing;
 use toml::de::DeTable;
 
 use super::{
@@ -54,7 +53,7 @@ pub(crate) struct RawApp {
     pub(crate) routing: RawRouting,
 }
 
-/// `[app.routing]`: the keys of [`Routing`], spans of time without `_ms` and as text.
+/// `[app.routing]`: the keys of [`busbar_registry::Routing`], spans of time without `_ms` and as text.
 #[derive(Debug, Default)]
 pub(crate) struct RawRouting {
     pub(crate) balance: Option<At<String>>,

@@ -97,7 +97,7 @@ fn every_key_is_understood() {
     let (record, routing) = (&config.apps[0].record, &config.apps[0].record.routing);
     assert_eq!(
         (config.limits.request_line, config.limits.head_total, config.limits.connections),
-        (4096, 16384, 10)
+        (4096, 16384, Some(10))
     );
     assert_eq!(config.admin, Some(AdminListen::At(Endpoint::Unix("/tmp/admin.sock".into()))));
     assert_eq!(config.access_log, AccessLogTo::File("/var/log/busbar.log".into()));
@@ -194,7 +194,8 @@ fn each_mistake_is_refused_in_words_that_help() {
 fn an_app_has_no_more_than_the_registry_keeps() {
     let domains: Vec<String> = (0..=1000).map(|n| format!("\"d{n}.example\"")).collect();
     let dynos: Vec<String> = (0..=1000).map(|n| format!("\"127.0.0.1:{}\"", 9000 + n)).collect();
-    let text = format!("[[app]]\nname = \"a\"\ndomains = [{}]\ndynos = [{}]", domains.join(","), dynos.join(","));
+    let text =
+        format!("[[app]]\nname = \"a\"\ndomains = [{}]\ndynos = [{}]", domains.join(","), dynos.join(","));
     let told = complaints(&text);
     assert!(told[0].ends_with("an app has at most 1000 domains; use a wildcard"), "{told:?}");
     assert!(told[1].ends_with("an app has at most 1000 dynos; split the app"), "{told:?}");
@@ -222,4 +223,16 @@ fn flags_win_over_the_file() {
     assert_eq!((config.listen, config.workers.get()), (overrides.listen, 3));
     assert_eq!((config.drain_timeout, config.admin), (Duration::from_secs(1), Some(AdminListen::Off)));
     assert_eq!(config.access_log, AccessLogTo::Off);
+}
+
+#[test]
+fn what_cannot_change_while_it_runs_is_named() {
+    let changed =
+        |line: &str| good(HOUSE).fixed_keys_that_differ(&good(&HOUSE.replacen("workers = 1", line, 1)));
+    assert_eq!(changed("workers = 1"), None);
+    assert_eq!(changed("workers = 1\ndrain_timeout = \"1s\""), None);
+    assert_eq!(changed("workers = 2").as_deref(), Some("`workers`"));
+    let both = changed("workers = 2\n[log]\naccess = \"off\"");
+    assert_eq!(both.as_deref(), Some("`workers`, whether [log] is off"));
+    assert_eq!(changed("workers = 1\n[log]\naccess = \"/tmp/x\""), None, "the log can move");
 }

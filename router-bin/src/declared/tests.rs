@@ -40,10 +40,16 @@ async fn a_dyno_that_stays_keeps_its_name_and_generation() {
     let (registry, mut declared) = (registry(), Declared::default());
     declared.replace(&*registry, &apps(&[("shop", &["a.example"], &[1, 2])])).await.unwrap();
     let first = dynos(&registry).await;
-    assert_eq!(first.iter().map(|d| (d.0.as_str(), d.1)).collect::<Vec<_>>(), [("shop web.1", 1), ("shop web.2", 2)]);
+    assert_eq!(
+        first.iter().map(|d| (d.0.as_str(), d.1)).collect::<Vec<_>>(),
+        [("shop web.1", 1), ("shop web.2", 2)]
+    );
     declared.replace(&*registry, &apps(&[("shop", &["b.example"], &[3, 2])])).await.unwrap();
     let second = dynos(&registry).await;
-    assert_eq!(second.iter().map(|d| (d.0.as_str(), d.1)).collect::<Vec<_>>(), [("shop web.1", 3), ("shop web.2", 2)]);
+    assert_eq!(
+        second.iter().map(|d| (d.0.as_str(), d.1)).collect::<Vec<_>>(),
+        [("shop web.1", 3), ("shop web.2", 2)]
+    );
     assert_eq!(second[1], first[1], "the dyno in both files is the same dyno");
     assert_eq!(domains(&registry).await, ["shop b.example"]);
 }
@@ -73,7 +79,9 @@ async fn what_others_have_is_refused_before_anything_changes() {
     registry.register(registration).await.unwrap();
     let mut claims = apps(&[("shop", &["taken.example"], &[7])]);
     claims[0].record.catch_all = true;
-    let NotDeclared::Taken(lines) = declared.replace(&*registry, &claims).await.unwrap_err() else { panic!() };
+    let NotDeclared::Taken(lines) = declared.replace(&*registry, &claims).await.unwrap_err() else {
+        panic!()
+    };
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert_eq!(registry.snapshot().await.unwrap().apps.len(), 1);
 }
@@ -85,8 +93,12 @@ async fn what_runtimes_say_about_an_app_outlives_a_reload() {
     declared.replace(&*registry, &apps(&[("shop", &["a.example"], &[])])).await.unwrap();
     let web = WebFormation { quantity: 3, starting: 1, crashed: 0 };
     registry.report_web(&app, web).await.unwrap();
-    let registration =
-        Registration { app, dyno: "web.1".parse().unwrap(), address: "127.0.0.1:7".parse().unwrap(), ttl_ms: LEASE };
+    let registration = Registration {
+        app,
+        dyno: "web.1".parse().unwrap(),
+        address: "127.0.0.1:7".parse().unwrap(),
+        ttl_ms: LEASE,
+    };
     registry.register(registration).await.unwrap();
     declared.replace(&*registry, &apps(&[("shop", &["b.example"], &[])])).await.unwrap();
     let now = registry.snapshot().await.unwrap();

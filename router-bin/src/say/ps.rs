@@ -21,7 +21,7 @@ pub(crate) struct ProcessGroup {
 }
 
 /// One dyno.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct DynoStatus {
     /// `web.1`
     pub(crate) name: String,
@@ -31,6 +31,12 @@ pub(crate) struct DynoStatus {
     pub(crate) since: Option<Timestamp>,
     /// Where it accepts connections, if it does.
     pub(crate) address: Option<std::net::SocketAddr>,
+    /// Its first process.
+    pub(crate) pid: Option<i32>,
+    /// Bytes of memory it uses.
+    pub(crate) memory: Option<u64>,
+    /// How often it has crashed since it was deployed.
+    pub(crate) crashes: Option<u32>,
 }
 
 /// `=== web (…): command (2)` and a line for each dyno, group by group.
@@ -44,10 +50,10 @@ fn one(group: &ProcessGroup, now: Timestamp, tz: &TimeZone) -> String {
     let ProcessGroup { app, process_type, command, dynos, .. } = group;
     let command = command.as_ref().map(|command| format!(": {command}")).unwrap_or_default();
     let mut text = format!("=== {process_type} ({app}){command} ({})\n\n", dynos.len());
-    for DynoStatus { name, state, since, address } in dynos {
-        let since = since.map(|since| format!(" {}", ago(since, now, tz))).unwrap_or_default();
-        let address = address.map(|address| format!(" at {address}")).unwrap_or_default();
-        text.push_str(&format!("{name}: {state}{since}{address}\n"));
+    for DynoStatus { name, state, since, address, .. } in dynos {
+        let place = || address.map(|address| format!(" at {address}"));
+        let told = since.map(|since| format!(" {}", ago(since, now, tz))).or_else(place).unwrap_or_default();
+        text.push_str(&format!("{name}: {state}{told}\n"));
     }
     text
 }
@@ -67,8 +73,12 @@ mod tests {
 
     fn group(process_type: &str, dynos: &[&str]) -> ProcessGroup {
         let since = Some("2026-11-23T00:00:00Z".parse().unwrap());
-        let dyno =
-            |name: &&str| DynoStatus { name: (*name).into(), state: "up".into(), since, address: None };
+        let dyno = |name: &&str| DynoStatus {
+            name: (*name).into(),
+            state: "up".into(),
+            since,
+            ..DynoStatus::default()
+        };
         ProcessGroup {
             app: "shop".into(),
             process_type: process_type.into(),

@@ -104,7 +104,8 @@ fn domains(
                     );
                 }
                 None => {
-                    let no_more = (domains.len() == MOST).then(|| format!("an app has at most {MOST} domains; use a wildcard"));
+                    let no_more = (domains.len() == MOST)
+                        .then(|| format!("an app has at most {MOST} domains; use a wildcard"));
                     no_more.into_iter().for_each(|why| complaints.add(&text.at, why));
                     owners.domains.insert(domain.clone(), (app.to_owned(), text.at));
                     domains.push(domain);
@@ -140,15 +141,22 @@ fn dynos(
 ) -> Vec<SocketAddr> {
     let mut dynos = Vec::new();
     for text in written.map(|list| list.value).unwrap_or_default() {
-        match address::socket(&text.value).map_err(|error| error.to_string()).and_then(|it| reachable(it, listen)) {
+        match address::socket(&text.value)
+            .map_err(|error| error.to_string())
+            .and_then(|it| reachable(it, listen))
+        {
             Err(why) => complaints.add(&text.at, why),
             Ok(address) => match owners.dynos.get(&address) {
                 Some((owner, at)) => {
                     let line = complaints.line(at);
-                    complaints.add(&text.at, format!("dyno {address} is one of {owner} since line {line}; remove one of them"));
+                    complaints.add(
+                        &text.at,
+                        format!("dyno {address} is one of {owner} since line {line}; remove one of them"),
+                    );
                 }
                 None => {
-                    let no_more = (dynos.len() == MOST).then(|| format!("an app has at most {MOST} dynos; split the app"));
+                    let no_more = (dynos.len() == MOST)
+                        .then(|| format!("an app has at most {MOST} dynos; split the app"));
                     no_more.into_iter().for_each(|why| complaints.add(&text.at, why));
                     owners.dynos.insert(address, (app.to_owned(), text.at));
                     dynos.push(address);

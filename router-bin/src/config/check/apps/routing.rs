@@ -25,10 +25,9 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
         connect_timeout_ms: timeout("connect_timeout", raw.connect_timeout, u.connect_timeout_ms, c),
         connect_attempts: count("connect_attempts", raw.connect_attempts, 1, u.connect_attempts, c),
         quarantine_ms: span("quarantine", raw.quarantine, u.quarantine_ms, c),
-        first_byte_timeout_ms: span(
+        first_byte_timeout_ms: timeout(
             "first_byte_timeout",
             raw.first_byte_timeout,
-            1,
             u.first_byte_timeout_ms,
             c,
         ),
