@@ -1,6 +1,6 @@
 //! Chooses the dyno for a request.
 //!
-//! - [`choose`]: applies the app's [`Balance`](busbar_registry::Balance) and takes a place at the dyno it finds.
+//! - [`choose`]: applies the app's [`Balance`] and takes a place at the dyno it finds.
 //! - [`Choice`]: the place, or why there is none.
 //! - One file per policy, each a function from a [`Field`] of dynos to one of them: [`least`], [`p2c`],
 //!   [`peak_ewma`], [`round_robin`], [`random`], [`rendezvous`].
