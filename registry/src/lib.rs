@@ -7,20 +7,45 @@
 //! - [`Registry`]: the one trait: register, renew, drain, deregister, snapshot, watch.
 //! - [`Refusal`]: every way the registry says no, typed.
 //!
+//! Where it is kept (feature `memory`): `ledger` is the pure state, `Memory` the registry inside one process.
+//! Over HTTP: `wire` with `Capabilities` (feature `server`), `Client` and `Holder` (feature `client`).
+//!
 //! The registry refuses: malformed names, a domain that belongs to another app, a lease that is fenced off.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
+pub mod capability;
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "memory")]
+pub mod ledger;
+#[cfg(feature = "memory")]
+pub mod memory;
 pub mod model;
 pub mod names;
 pub mod refusal;
 pub mod registry;
 pub mod routing;
+#[cfg(any(feature = "server", feature = "client"))]
+pub mod token;
+#[cfg(any(feature = "server", feature = "client"))]
+pub mod wire;
 
+#[cfg(feature = "server")]
+pub use capability::Capabilities;
+#[cfg(feature = "client")]
+pub use client::{Client, Holder};
+#[cfg(feature = "memory")]
+pub use ledger::Bounds;
+#[cfg(feature = "memory")]
+pub use memory::Memory;
 pub use model::{
-    AppRecord, Change, DynoRecord, DynoState, Event, Generation, Lease, LeaseId, Registration, Revision, Snapshot,
-    WebFormation,
+    AppRecord, Change, DynoRecord, DynoState, Event, Generation, Lease, LeaseId, Registration, Revision,
+    Snapshot, WebFormation,
 };
 pub use names::{AppName, Domain, DynoName, NameError, ProcessType};
-pub use refusal::Refusal;
+pub use refusal::{Bound, Refusal};
 pub use registry::{Registry, Watch};
 pub use routing::{Balance, Millis, Routing};
+#[cfg(any(feature = "server", feature = "client"))]
+pub use token::Token;

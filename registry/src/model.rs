@@ -27,10 +27,28 @@ impl fmt::Display for Revision {
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// An unguessable name for one lease.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseId(pub String);
+
+impl LeaseId {
+    /// The id of a lease of `app`: its name, a dot, 32 hex digits. Every registry makes its ids this way, so that
+    /// whoever checks a token knows the app of a lease without looking it up.
+    pub fn new(app: &AppName, random: [u8; 16]) -> Self {
+        Self(format!("{app}.{:032x}", u128::from_be_bytes(random)))
+    }
+    /// The app whose dyno holds this lease. `None`: no registry made this id.
+    pub fn app(&self) -> Option<AppName> {
+        self.0.split_once('.').and_then(|(app, _)| app.parse().ok())
+    }
+}
 
 impl fmt::Debug for LeaseId {
     /// Whoever knows a lease's id can end it, so logs never show one.
@@ -176,4 +194,17 @@ pub enum Change {
         /// Which one of that name.
         generation: Generation,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_id_names_its_app_and_is_never_shown() {
+        let id = LeaseId::new(&"my-shop".parse().unwrap(), [0xab; 16]);
+        assert_eq!(id.app().unwrap().as_str(), "my-shop");
+        assert_eq!(LeaseId("nonsense".into()).app(), None);
+        assert!(!format!("{id:?}").contains("ab"));
+    }
 }

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// See [`AppName`].
-    #[error("app name {0:?} must be 1 to 30 characters of a-z, 0-9 and '-', begin with a letter and not end with '-'")]
+    #[error(
+        "app name {0:?} must be 1 to 30 characters of a-z, 0-9 and '-', begin with a letter and not end with '-'"
+    )]
     App(String),
     /// See [`ProcessType`].
     #[error("process type {0:?} must be 1 to 63 characters of A-Z, a-z, 0-9, '-' and '_'")]
@@ -207,7 +209,8 @@ impl FromStr for Domain {
         if host.contains([':', '/', '*', ' ', '@']) {
             return Err(refused("no port, path, user or further '*'"));
         }
-        let ascii = idna::domain_to_ascii(host).map_err(|_| refused("it is not a valid international name"))?;
+        let ascii =
+            idna::domain_to_ascii(host).map_err(|_| refused("it is not a valid international name"))?;
         if ascii.is_empty() || ascii.len() + star.len() > 253 {
             return Err(refused("it must be 1 to 253 characters"));
         }

@@ -5,7 +5,10 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use futures_util::Stream;
 
-use crate::{AppName, AppRecord, Event, Lease, LeaseId, Refusal, Registration, Revision, Snapshot, WebFormation};
+use crate::{
+    AppName, AppRecord, Event, Generation, Lease, LeaseId, Refusal, Registration, Revision, Snapshot,
+    WebFormation,
+};
 
 /// Events in order of revision, without a gap. Ends with one error when the watcher fell too far behind
 /// ([`Refusal::Compacted`]) or the registry went away; the watcher then takes a new snapshot.
@@ -18,9 +21,11 @@ pub type Watch = Pin<Box<dyn Stream<Item = Result<Event, Refusal>> + Send>>;
 pub trait Registry: Send + Sync + 'static {
     /// Creates the app, or replaces its record; its registered dynos stay.
     /// With `if_revision`, only when the app has not changed since (`Revision(0)`: only when there is no such app).
+    /// A report of its web formation changes the app too.
     ///
     /// # Errors
-    /// [`Refusal::DomainTaken`], [`Refusal::CatchAllTaken`], [`Refusal::Conflict`], [`Refusal::Full`].
+    /// [`Refusal::DomainTaken`], [`Refusal::CatchAllTaken`], [`Refusal::Conflict`], [`Refusal::Full`],
+    /// [`Refusal::Malformed`] (a domain named twice).
     async fn put_app(&self, app: AppRecord, if_revision: Option<Revision>) -> Result<Revision, Refusal>;
 
     /// Removes the app and all its dynos. Removing an app that is not there is harmless.
@@ -39,8 +44,16 @@ pub trait Registry: Send + Sync + 'static {
     /// fenced off.
     ///
     /// # Errors
-    /// [`Refusal::UnknownApp`], [`Refusal::AddressTaken`], [`Refusal::Full`].
+    /// [`Refusal::UnknownApp`], [`Refusal::AddressTaken`], [`Refusal::Full`], [`Refusal::Malformed`] (an address
+    /// without a port or host).
     async fn register(&self, registration: Registration) -> Result<Lease, Refusal>;
+
+    /// Registers a dyno whose lease of generation `after` was lost, unless a newer dyno was given its name or its
+    /// address meanwhile: so a dyno that comes back late never takes its successor's place.
+    ///
+    /// # Errors
+    /// [`Refusal::Replaced`], and those of [`Registry::register`].
+    async fn register_again(&self, registration: Registration, after: Generation) -> Result<Lease, Refusal>;
 
     /// Lets the lease last its whole time again, from now.
     ///
@@ -66,7 +79,7 @@ pub trait Registry: Send + Sync + 'static {
     /// Only when the registry cannot be reached.
     async fn snapshot(&self) -> Result<Snapshot, Refusal>;
 
-    /// All changes after `from`.
+    /// All changes after `from`; after `Revision(0)` all there ever were, when they are still kept.
     ///
     /// # Errors
     /// [`Refusal::Compacted`] when they are no longer kept.

@@ -6,18 +6,34 @@
 //! - [`app`], [`dyno`]: what is in the table: facts; [`load`]: the counters beside them.
 //! - [`admit`]: limits, what to say while no dyno is up, the queue for a free dyno.
 //! - [`balance`]: which dyno; [`retry`] and [`quarantine`]: which one not.
+//! - [`forward`]: the headers that are added on the way; [`request_id`]: taken from the client or made.
+//! - [`deadline`]: [`RequestClock`], how long each phase of a request may take.
+//! - [`fault`]: [`Fault`], everything that can end a request other than a dyno's own answer; [`page`]: what the
+//!   client reads then.
+//! - [`logline`]: [`LogLine`], Heroku's router log line.
 //! - [`moment`]: [`Moment`], the only time there is here.
 pub mod admit;
 pub mod app;
 pub mod balance;
+pub mod deadline;
 pub mod dyno;
+pub mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod forward;
 pub mod host;
 pub mod load;
+pub mod logline;
 pub mod moment;
+pub mod page;
 pub mod quarantine;
+pub mod request_id;
 pub mod retry;
 pub mod roster;
 pub mod table;
+
+pub use deadline::RequestClock;
+pub use fault::Fault;
+pub use logline::LogLine;
 pub use moment::Moment;
+pub use request_id::{RequestId, RequestIds};
