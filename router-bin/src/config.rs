@@ -62,8 +62,8 @@ pub(crate) struct Config {
 pub(crate) struct Limits {
     /// Bytes of a request line (414).
     pub(crate) request_line: usize,
-    /// Bytes of one header line (400).
-    pub(crate) header_line: usize,
+    /// Bytes of one header value (400).
+    pub(crate) header_value: usize,
     /// Header lines of a request (400).
     pub(crate) header_count: usize,
     /// Bytes of a whole request head (400).
@@ -82,7 +82,7 @@ impl Default for Limits {
         let ServerOptions { request_limits, head_timeout, keepalive_timeout, .. } = ServerOptions::default();
         Self {
             request_line: request_limits.line,
-            header_line: request_limits.field_line,
+            header_value: request_limits.field_value,
             header_count: request_limits.fields,
             head_total: request_limits.head,
             connections: None,

@@ -58,7 +58,7 @@ impl Edge {
         let usual = ServerOptions::default();
         let mut request_limits = usual.request_limits;
         request_limits.line = limits.request_line;
-        request_limits.field_line = limits.header_line;
+        request_limits.field_value = limits.header_value;
         request_limits.fields = limits.header_count;
         request_limits.head = limits.head_total;
         let options = ServerOptions {

@@ -58,7 +58,7 @@ fn every_key_is_understood() {
         drain_delay = "5s"
         [limits]
         request_line = "4KiB"
-        header_line = "2KiB"
+        header_value = "2KiB"
         header_count = 100
         head_total = "16KiB"
         connections = 10
