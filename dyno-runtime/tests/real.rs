@@ -8,16 +8,20 @@
     reason = "a test says what it needs by failing, and why it was skipped by printing"
 )]
 
-use std::{fs, process::Stdio, sync::Arc, time::Duration};
+use std::{fs, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use busbar_registry::{Bounds, Memory};
 use dyno_runtime::{
-    ConfigVars, Drained, Draining, Enforcement, InitProgram, Limits, Phase, RestartPolicy, Runtime,
-    RuntimeOptions, Times, Which, logs,
+    AppDefinition, ConfigVars, Drained, Draining, Enforcement, InitProgram, Limits, Phase, RestartPolicy,
+    Runtime, RuntimeOptions, Times, Which, logs,
 };
 use support::{House, LONG, both_modes, cgroups_work, eventually, pid_in, runs, supervise};
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::{Notify, Semaphore},
+};
 
 #[path = "support/house.rs"]
 mod support;
@@ -107,7 +111,7 @@ async fn a_process_that_ignores_sigterm_is_killed_and_the_log_says_r12() {
         let house = House::open(|options| options.cgroups = mode).await;
         let stubborn = "worker: trap '' TERM; echo ready; while :; do sleep 0.05; done";
         let mut log = house.run(stubborn, |app| app.times = soon()).await;
-        log.until("ready").await;
+        log.until("app[worker.1]: ready").await;
         house.runtime.scale(&house.app, vec!["worker=0".parse().unwrap()]).await.unwrap();
         log.until("exited").await;
         let end = log.seen.len() - 3;
@@ -419,5 +423,30 @@ async fn a_fork_bomb_is_held_and_killed() {
         })
         .await;
     log.until("to up").await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_hello_example_answers_what_it_has_accepted_and_exits_with_0() {
+    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hello");
+    let example = AppDefinition::from_directory("shop".parse().unwrap(), &hello).unwrap();
+    assert_eq!(example.formation.to_string(), "web=2 worker=1");
+    let house = House::open(|_| {}).await;
+    let mut log = house.run("web: true", |app| *app = example).await;
+    log.until_nth(3, "starting to up").await;
+    let port = house.runtime.ps(&house.app).await.unwrap()[0].port.unwrap();
+
+    let mut request = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    request.write_all(b"GET /?sleep=0.5 HTTP/1.1\r\nHost: hello\r\nX-Request-Id: abc\r\n\r\n").await.unwrap();
+    // An idle connection must not be in the way.
+    let _idle = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    log.until("thinking").await;
+    house.runtime.stop_app(&house.app).await.unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("200 OK") && answer.ends_with("Hello from web.1\n"), "{answer}");
+    log.until_nth(3, "exited with status 0").await;
+    assert_eq!(log.with("GET /?sleep=0.5 request_id=abc").len(), 1);
+    assert_eq!(log.with("R12"), Vec::<&str>::new());
     house.close().await;
 }

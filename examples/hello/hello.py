@@ -31,7 +31,10 @@ class Hello(BaseHTTPRequestHandler):
         if url.path == "/crash":
             say("crashing, as asked")
             os._exit(1)
-        time.sleep(min(float(parse_qs(url.query).get("sleep", ["0"])[0]), 60))
+        seconds = min(float(parse_qs(url.query).get("sleep", ["0"])[0]), 60)
+        if seconds:
+            say(f"thinking for {seconds} s")
+            time.sleep(seconds)
         body = f"Hello from {DYNO}\n".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
