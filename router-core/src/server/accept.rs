@@ -65,14 +65,12 @@ async fn live(seat: Seat, sockets: Vec<tokio::net::TcpListener>) {
     let limit = seat.options.connections_per_worker.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(limit));
     let worker = Rc::new(worker(seat));
-    let accepting: Vec<_> = sockets
-        .into_iter()
-        .map(|socket| tokio::task::spawn_local(accept(Rc::clone(&worker), socket, Arc::clone(&places))))
-        .collect();
+    for socket in sockets {
+        tokio::task::spawn_local(accept(Rc::clone(&worker), socket, Arc::clone(&places)));
+    }
     let ticking = tokio::task::spawn_local(tick(Rc::clone(&worker)));
 
     let patience = drain.begun().await;
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
     worker.sweep.wake_all();
     if all_gone(&places, limit, patience).await.is_err() {
         worker.counters.cut.add((limit - places.available_permits()) as u64);
@@ -133,18 +131,20 @@ async fn tick(worker: Rc<Worker>) {
 }
 
 async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, places: Arc<Semaphore>) {
+    let mut drain = worker.drain.clone();
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match socket.accept().await {
+        let accepted = tokio::select! {
+            biased; // who is in the kernel's queue already is still served
+            accepted = socket.accept() => accepted,
+            _ = drain.begun() => return,
+        };
+        match accepted {
             Ok((stream, client)) => {
                 // Only a hint; a connection without it is merely slower.
                 drop(stream.set_nodelay(true));
-                tokio::task::spawn_local(connection(
-                    Rc::clone(&worker),
-                    stream,
-                    Peer { client, tls: false },
-                    place,
-                ));
+                let peer = Peer { client, tls: false };
+                tokio::task::spawn_local(connection(Rc::clone(&worker), stream, peer, place));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

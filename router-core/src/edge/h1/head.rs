@@ -7,7 +7,10 @@ use std::{
 
 use super::Connection;
 use crate::{
-    h1::request::{self, RequestHead},
+    h1::{
+        limits::RequestLimits,
+        request::{self, RequestHead},
+    },
     io::Transport,
     route::{Fault, Moment, fault::RequestFlaw},
     worker::{
@@ -132,7 +135,7 @@ async fn another_line<T: Transport>(
                 Poll::Ready(Ok(n)) => {
                     let line = memchr::memchr(b'\n', text.spare().get(..n).unwrap_or_default()).is_some();
                     text.fill(n);
-                    if line || text.filled().len() >= worker.options.request_limits.line {
+                    if line || is_too_long(text.filled(), &worker.options.request_limits) {
                         return Poll::Ready(More::Bytes);
                     }
                 }
@@ -147,6 +150,11 @@ async fn another_line<T: Transport>(
         }
     })
     .await
+}
+
+/// Whether there is no point in waiting for the end of the line.
+fn is_too_long(text: &[u8], limits: &RequestLimits) -> bool {
+    text.len() >= limits.head || (text.len() > limits.line && memchr::memchr(b'\n', text).is_none())
 }
 
 /// Parses what is there. A whole head leaves exactly its bytes in `text`; the rest becomes pending.
