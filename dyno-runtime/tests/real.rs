@@ -434,6 +434,7 @@ async fn the_hello_example_answers_what_it_has_accepted_and_exits_with_0() {
     let house = House::open(|_| {}).await;
     let mut log = house.run("web: true", |app| *app = example).await;
     log.until_nth(3, "starting to up").await;
+    log.until("worker.1 works").await;
     let port = house.runtime.ps(&house.app).await.unwrap()[0].port.unwrap();
 
     let mut request = TcpStream::connect(("127.0.0.1", port)).await.unwrap();

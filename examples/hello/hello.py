@@ -52,7 +52,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, address):
         self.open = set()
-        super().__init__(address, Hello)
+        super().__init__(address, Hello, bind_and_activate=False)
 
     def process_request(self, connection, address):
         self.open.add(connection)
@@ -76,8 +76,11 @@ class Server(ThreadingHTTPServer):
 
 def web():
     server = Server(("0.0.0.0", int(os.environ.get("PORT", "5000"))))
+    # Before the port is bound: whoever can be reached can also be stopped in order.
     # `shutdown` waits for the loop that this signal interrupts, so it needs a thread of its own.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.server_bind()
+    server.server_activate()
     say(f"{DYNO} listens on port {server.server_address[1]}")
     server.serve_forever(poll_interval=0.05)
     server.stop_reading()
