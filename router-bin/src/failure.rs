@@ -4,7 +4,11 @@ use std::{io, net::SocketAddr, process::ExitCode};
 
 use busbar_registry::Refusal;
 
-use crate::{admin_client::CallError, config};
+use crate::{
+    admin_client::CallError,
+    config::{self, Refused},
+    out,
+};
 
 /// The exit codes of `busbar`; docs/operating.md lists them. 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +112,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Says it on standard error. What is wrong with a file begins with its name and line, as editors like it.
+    pub(crate) fn tell(&self) {
+        match self {
+            Self::Config(Refused::Wrong(_)) => out::lines(self),
+            other => out::note(other),
+        }
+    }
+
     /// What the program returns. `None`: nothing is wrong after all.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match self {

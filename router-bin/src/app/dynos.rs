@@ -25,8 +25,8 @@ pub(crate) struct RunningApp {
 #[async_trait::async_trait]
 impl Dynos for RunningApp {
     async fn ps(&self) -> Result<Vec<ProcessGroup>, Refused> {
-        let all = self.runtime.ps(&self.app).await.map_err(refused)?;
-        let formation = self.runtime.formation(&self.app).await.map_err(refused)?;
+        let all = self.runtime.ps(&self.app).await?;
+        let formation = self.runtime.formation(&self.app).await?;
         let group = |process_type: &ProcessType| ProcessGroup {
             app: self.app.to_string(),
             process_type: process_type.to_string(),
@@ -38,12 +38,12 @@ impl Dynos for RunningApp {
     }
 
     async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, Refused> {
-        let formation = self.runtime.scale(&self.app, changes).await.map_err(refused)?;
+        let formation = self.runtime.scale(&self.app, changes).await?;
         Ok(scaled(&formation))
     }
 
     async fn restart(&self, target: Target) -> Result<Restarted, Refused> {
-        self.runtime.restart(&self.app, target.into()).await.map_err(refused)?;
+        self.runtime.restart(&self.app, target.into()).await?;
         Ok(Restarted { app: self.app.to_string() })
     }
 
@@ -71,6 +71,8 @@ fn status(dyno: &dyno_runtime::DynoStatus) -> DynoStatus {
     }
 }
 
-fn refused(error: RuntimeError) -> Refused {
-    Refused(error.to_string())
+impl From<RuntimeError> for Refused {
+    fn from(error: RuntimeError) -> Self {
+        Self(error.to_string())
+    }
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     admin::{self, Admin, Outcome, Readiness, Reloads, socket::AdminSocket},
-    config::{self, AdminListen, Config, Overrides, address::Endpoint},
+    config::{self, AdminListen, Config, Overrides, Refused, address::Endpoint},
     failure::Failure,
     out,
 };
@@ -161,7 +161,7 @@ impl Routing {
         systemd::ready();
         match &outcome {
             Ok(summary) => out::note(format_args!("configuration read again: {summary}")),
-            Err(complaints) => out::note(complaints),
+            Err(why) => out::note(format_args!("configuration not applied, the old one stays in force: {why}")),
         }
         outcome
     }
@@ -169,7 +169,10 @@ impl Routing {
     /// The file is applied as a whole, or not at all.
     async fn read_again(&mut self) -> Outcome {
         let Source { file, overrides } = &self.source;
-        let next = config::read(file, overrides).map_err(|refused| refused.to_string())?;
+        let next = config::read(file, overrides).map_err(|refused| match refused {
+            Refused::Wrong(_) => format!("mistakes in {}\n{refused}", file.display()),
+            unreadable => unreadable.to_string(),
+        })?;
         if let Some(keys) = self.config.fixed_keys_that_differ(&next) {
             let file = file.display();
             return Err(format!("{file} changes {keys}, which need a restart; nothing was changed"));

@@ -21,7 +21,7 @@ fn good(text: &str) -> Config {
 /// The complaints about `text`, without the file's name.
 fn complaints(text: &str) -> Vec<String> {
     match parse("edge.toml", text, &Overrides::default()) {
-        Err(Refused::Wrong { complaints, .. }) => {
+        Err(Refused::Wrong(complaints)) => {
             let told =
                 |complaint: &Complaint| complaint.to_string().strip_prefix("edge.toml:").unwrap().to_owned();
             complaints.iter().map(told).collect()

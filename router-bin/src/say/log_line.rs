@@ -69,10 +69,9 @@ impl std::fmt::Display for Printable<'_> {
             let kept = colour_length(control);
             let taken = if kept > 0 { kept } else { control.chars().next().map_or(0, char::len_utf8) };
             let (control, after) = control.split_at_checked(taken).unwrap_or((control, ""));
-            if kept > 0 {
-                f.write_str(control)?
-            } else {
-                write_shown(f, control)?
+            match kept {
+                0 => write_shown(f, control)?,
+                _ => f.write_str(control)?,
             }
             rest = after;
         }
@@ -88,15 +87,10 @@ fn colour_length(text: &str) -> usize {
         .map_or(0, |end| end.saturating_add(3))
 }
 
+/// A control character as its picture: `␛`.
 fn write_shown(f: &mut std::fmt::Formatter<'_>, control: &str) -> std::fmt::Result {
-    match control {
-        "\r" => Ok(()),
-        control => control.chars().try_for_each(|c| {
-            f.write_char(
-                char::from_u32(0x2400 + u32::from(c)).filter(|_| u32::from(c) < 32).unwrap_or('\u{fffd}'),
-            )
-        }),
-    }
+    let picture = |c: char| char::from_u32(0x2400 + u32::from(c)).filter(|_| c.is_ascii()).unwrap_or('\u{fffd}');
+    control.chars().filter(|c| *c != '\r').try_for_each(|c| f.write_char(picture(c)))
 }
 
 #[cfg(test)]
