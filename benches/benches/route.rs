@@ -59,9 +59,9 @@ fn choosing(c: &mut Criterion) {
             let held: Vec<_> = (0..dynos)
                 .map(|_| app.with_set(|set| choose(set, Tried::none(), None, now, &mut rng)))
                 .collect();
-            app.with_set(|set| {
-                set.dynos.iter().for_each(|dyno| dyno.load.answered(Duration::from_millis(5), now))
-            });
+            for dyno in &app.set().dynos {
+                dyno.load.answered(Duration::from_millis(5), now);
+            }
             group.bench_function(BenchmarkId::new(name, dynos), |b| {
                 b.iter(|| app.with_set(|set| choose(set, Tried::none(), Some(rng.u64(..)), now, &mut rng)));
             });
@@ -82,7 +82,7 @@ fn publish(c: &mut Criterion) {
         };
         b.iter_batched(
             record,
-            |record| record.map(|record| publisher.put_dyno(record)),
+            |record| record.map(|record| publisher.put_dyno(&record)),
             BatchSize::SmallInput,
         );
     });

@@ -1,1 +1,44 @@
 //! Starts dynos as limited processes that register themselves, watches them, and stops them.
+//!
+//! Start here: [`Runtime`] with [`RuntimeOptions`] runs an [`AppDefinition`].
+//!
+//! What is decided, without side effects:
+//! - [`procfile`], [`formation`], [`app_json`], [`config_vars`]: what an app wants to run.
+//! - [`life`]: one dyno from start to end, with Heroku's R-codes; [`restart`]: when it comes back.
+//!
+//! What is done:
+//! - [`supervise`]: apps and dynos; what a dead runtime left is removed by the next one.
+//! - [`spawn`] and [`init`]: a process becomes a dyno; [`cgroup`]: it is limited, counted and killed as a whole.
+//! - [`register`]: a web dyno is ready, is registered, is drained. [`logs`]: what dynos write.
+//!
+//! The program that uses this library calls [`init::main`] when its first argument is [`options::INIT_VERB`].
+//! `examples/supervise.rs` is such a program.
+
+pub mod app_json;
+pub mod cgroup;
+pub mod config_vars;
+pub mod definition;
+pub mod formation;
+pub mod init;
+pub mod life;
+pub mod logs;
+pub mod options;
+mod ports;
+mod process;
+pub mod procfile;
+pub mod register;
+pub mod restart;
+pub mod spawn;
+pub mod supervise;
+
+pub use cgroup::{Enforcement, Limits};
+pub use config_vars::ConfigVars;
+pub use definition::{AppDefinition, DefinitionError};
+pub use formation::{Formation, FormationError, ScaleChange};
+pub use life::{Exit, Phase, Times};
+pub use logs::{LogLine, Source, Speaker, Tail};
+pub use options::{BaseEnvironment, InitProgram, Isolation, RuntimeOptions};
+pub use procfile::{Procfile, ProcfileError};
+pub use register::{Drained, Draining};
+pub use restart::RestartPolicy;
+pub use supervise::{DynoStatus, Runtime, RuntimeError, StartError, Swept, Which};

@@ -1,5 +1,6 @@
 //! The path of every request through `route/` allocates nothing, however big the table is.
 #![expect(unsafe_code, reason = "a global allocator is an unsafe trait; this one only counts and passes on")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it needs by failing")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -7,16 +8,15 @@ use std::{
     hint::black_box,
 };
 
-use busbar_registry::{AppRecord, Balance, DynoRecord, DynoState, Generation, Routing};
+use busbar_registry::{AppName, AppRecord, Balance, DynoRecord, DynoState, Generation, Routing};
 use fastrand::Rng;
 use router_core::route::{
     Moment,
     admit::admit,
     balance::{Choice, choose},
     host::Host,
-    retry::Attempts,
-    retry::ConnectFailure,
-    table::RouteTable,
+    retry::{Attempts, ConnectFailure},
+    table::{Publisher, RouteTable},
 };
 
 struct Counting;
@@ -63,11 +63,11 @@ const POLICIES: [Balance; 6] = [
 ];
 
 /// 5000 apps with an exact and a wildcard domain and three dynos each, all policies among them.
-fn big_table() -> (RouteTable, router_core::route::table::Publisher) {
+fn big_table() -> (RouteTable, Publisher) {
     let (table, mut publisher) = RouteTable::new();
     let (mut apps, mut dynos) = (Vec::new(), Vec::new());
     for n in 0..5_000_u32 {
-        let name: busbar_registry::AppName = format!("app-{n}").parse().unwrap();
+        let name: AppName = format!("app-{n}").parse().unwrap();
         let domains = [format!("www.app-{n}.example"), format!("*.app-{n}.example")];
         apps.push(AppRecord {
             name: name.clone(),

@@ -161,7 +161,9 @@ impl Routing {
         systemd::ready();
         match &outcome {
             Ok(summary) => out::note(format_args!("configuration read again: {summary}")),
-            Err(why) => out::note(format_args!("configuration not applied, the old one stays in force: {why}")),
+            Err(why) => {
+                out::note(format_args!("configuration not applied, the old one stays in force: {why}"))
+            }
         }
         outcome
     }

@@ -89,7 +89,11 @@ fn colour_length(text: &str) -> usize {
 
 /// A control character as its picture: `␛`.
 fn write_shown(f: &mut std::fmt::Formatter<'_>, control: &str) -> std::fmt::Result {
-    let picture = |c: char| char::from_u32(0x2400 + u32::from(c)).filter(|_| c.is_ascii()).unwrap_or('\u{fffd}');
+    let picture = |c: char| match u32::from(c) {
+        n @ 0..32 => char::from_u32(0x2400 + n).unwrap_or('\u{fffd}'),
+        0x7f => '\u{2421}',
+        _ => '\u{fffd}',
+    };
     control.chars().filter(|c| *c != '\r').try_for_each(|c| f.write_char(picture(c)))
 }
 
@@ -129,6 +133,7 @@ mod tests {
             ("clear\x1b[2Jed", "clear␛[2Jed"),
             ("title\x1b]0;x\x07", "title␛]0;x␇"),
             ("tab\there\r", "tab\there"),
+            ("\x7f", "\u{2421}"),
             ("\u{9b}2J", "\u{fffd}2J"),
             ("\x1b[", "␛["),
         ] {

@@ -47,7 +47,7 @@ pub enum Choice {
 /// # use router_core::route::table::RouteTable;
 /// # let (table, mut publisher) = RouteTable::new();
 /// # publisher.put_app(serde_json::from_str(r#"{"name":"shop","domains":["shop.example"]}"#).unwrap());
-/// # publisher.put_dyno(serde_json::from_str(
+/// # publisher.put_dyno(&serde_json::from_str(
 /// #     r#"{"app":"shop","dyno":"web.1","address":"127.0.0.1:5000","generation":1,"state":"up"}"#).unwrap());
 /// use router_core::route::{Moment, balance::{Choice, choose}, retry::Tried};
 /// let app = table.reader().find("shop.example").unwrap();

@@ -186,6 +186,8 @@ closed! {
         SeveralHosts,
         /// `Host` is empty or not a host with an optional port.
         BadHost,
+        /// The target is in absolute-form and names another host than `Host` does.
+        HostMismatch,
         /// A header line longer than 8192 bytes or a name longer than 1000.
         HeaderTooLong,
         /// More than 1000 headers.

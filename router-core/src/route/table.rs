@@ -33,7 +33,6 @@ pub struct RouteTable {
 
 impl RouteTable {
     /// An empty table and the one who may write it.
-    #[expect(clippy::new_ret_no_self, reason = "the table and its only writer are born together")]
     pub fn new() -> (Self, Publisher) {
         let table = Self { hosts: Arc::new(ArcSwap::from_pointee(HostMap::default())) };
         (table.clone(), Publisher::new(table))

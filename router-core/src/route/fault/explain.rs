@@ -265,6 +265,7 @@ impl RequestFlaw {
                 "Usually a scanner or a health check: give the check a host.",
             ),
             Self::SeveralHosts => ("The request has more than one `Host` header.", SMUGGLING),
+            Self::HostMismatch => ("The target names another host than the `Host` header does.", CLIENT),
             Self::BadHost => ("`Host` is empty or not a host name with an optional port.", CLIENT),
             Self::HeaderTooLong => (
                 "A request header line is longer than 8192 bytes, or its name longer than 1000.",

@@ -240,6 +240,7 @@ impl RequestFlaw {
             Self::BadTransferEncoding => (400, "bad_transfer_encoding", "bad transfer encoding"),
             Self::MissingHost => (400, "missing_host", "missing host"),
             Self::SeveralHosts => (400, "several_hosts", "several hosts"),
+            Self::HostMismatch => (400, "host_mismatch", "host mismatch"),
             Self::BadHost => (400, "bad_host", "bad host"),
             Self::HeaderTooLong => (400, "header_too_long", "header too long"),
             Self::TooManyHeaders => (400, "too_many_headers", "too many headers"),

@@ -85,12 +85,12 @@ impl Publisher {
     }
 
     /// The dyno is new, or drains. Only web dynos get requests, so others are left out.
-    pub fn put_dyno(&mut self, record: DynoRecord) -> Applied {
+    pub fn put_dyno(&mut self, record: &DynoRecord) -> Applied {
         let Some(known) = self.apps.get_mut(&record.app) else { return Applied::UnknownApp };
         if !record.dyno.process_type.is_web() {
             return Applied::Unchanged;
         }
-        let applied = known.put_dyno(&record, &self.web);
+        let applied = known.put_dyno(record, &self.web);
         known.publish_if(applied)
     }
 
@@ -351,7 +351,7 @@ mod tests {
         let app = table.reader().find("shop.example").unwrap();
         let before = Arc::clone(&app.set().dynos[0]);
         let _slot = Slot::take(&before, None);
-        publisher.put_dyno(dyno_record("shop", 2, 2, DynoState::Up));
+        publisher.put_dyno(&dyno_record("shop", 2, 2, DynoState::Up));
         let mut record = app_record("shop", &["other.example"]);
         record.maintenance = true;
         publisher.put_app(record.clone());
@@ -368,7 +368,7 @@ mod tests {
         let before = Arc::clone(&app.set().dynos[0]);
         let mut successor = dyno_record("shop", 1, 2, DynoState::Up);
         successor.address = before.address;
-        assert_eq!(publisher.put_dyno(successor), Applied::Published);
+        assert_eq!(publisher.put_dyno(&successor), Applied::Published);
         let after = Arc::clone(&app.set().dynos[0]);
         assert_eq!((after.address, after.generation), (before.address, Generation(2)));
         assert_ne!(after.key, before.key);
@@ -378,9 +378,9 @@ mod tests {
     fn an_older_generation_neither_replaces_nor_removes_a_newer_one() {
         let (table, mut publisher) = crate::route::fixture::published(0, |_| {});
         let app = table.reader().find("shop.example").unwrap();
-        publisher.put_dyno(dyno_record("shop", 1, 7, DynoState::Up));
+        publisher.put_dyno(&dyno_record("shop", 1, 7, DynoState::Up));
         for state in [DynoState::Up, DynoState::Draining] {
-            assert_eq!(publisher.put_dyno(dyno_record("shop", 1, 6, state)), Applied::Fenced);
+            assert_eq!(publisher.put_dyno(&dyno_record("shop", 1, 6, state)), Applied::Fenced);
         }
         let web_1 = "web.1".parse().unwrap();
         assert_eq!(publisher.remove_dyno(&shop(), &web_1, Generation(6)), Applied::Fenced);
@@ -394,7 +394,7 @@ mod tests {
         let (table, mut publisher) = crate::route::fixture::published(2, |_| {});
         let app = table.reader().find("shop.example").unwrap();
         let slot = Slot::take(&app.set().dynos[0], None).unwrap();
-        assert_eq!(publisher.put_dyno(dyno_record("shop", 1, 1, DynoState::Draining)), Applied::Published);
+        assert_eq!(publisher.put_dyno(&dyno_record("shop", 1, 1, DynoState::Draining)), Applied::Published);
         assert_eq!(app.set().dynos.iter().map(|dyno| &*dyno.label).collect::<Vec<_>>(), ["web.2"]);
         assert_eq!(slot.dyno().load.in_flight(), 1);
     }
@@ -405,11 +405,11 @@ mod tests {
         let app = table.reader().find("shop.example").unwrap();
         let (hosts, set) = (table.hosts.load_full(), app.set());
         assert_eq!(publisher.put_app(app_record("shop", &["shop.example"])), Applied::Unchanged);
-        assert_eq!(publisher.put_dyno(dyno_record("shop", 1, 1, DynoState::Up)), Applied::Unchanged);
+        assert_eq!(publisher.put_dyno(&dyno_record("shop", 1, 1, DynoState::Up)), Applied::Unchanged);
         let mut worker = dyno_record("shop", 1, 9, DynoState::Up);
         worker.dyno = "worker.1".parse().unwrap();
-        assert_eq!(publisher.put_dyno(worker), Applied::Unchanged);
-        assert_eq!(publisher.put_dyno(dyno_record("blog", 1, 9, DynoState::Up)), Applied::UnknownApp);
+        assert_eq!(publisher.put_dyno(&worker), Applied::Unchanged);
+        assert_eq!(publisher.put_dyno(&dyno_record("blog", 1, 9, DynoState::Up)), Applied::UnknownApp);
         assert_eq!(publisher.remove_app(&"blog".parse().unwrap()), Applied::Unchanged);
         assert!(Arc::ptr_eq(&hosts, &table.hosts.load_full()) && Arc::ptr_eq(&set, &app.set()));
     }
@@ -418,7 +418,7 @@ mod tests {
     fn a_dyno_change_leaves_the_host_map_alone() {
         let (table, mut publisher) = crate::route::fixture::published(1, |_| {});
         let hosts = table.hosts.load_full();
-        publisher.put_dyno(dyno_record("shop", 2, 2, DynoState::Up));
+        publisher.put_dyno(&dyno_record("shop", 2, 2, DynoState::Up));
         assert!(Arc::ptr_eq(&hosts, &table.hosts.load_full()));
     }
 

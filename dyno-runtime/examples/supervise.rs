@@ -1,0 +1,64 @@
+//! A whole supervisor: runs the app in a directory and shows its log, without a router or a registry.
+//!
+//! `cargo run -p dyno-runtime --example supervise -- examples/hello [state-directory] [cgroups: best-effort|off]`
+//!
+//! Ctrl-C or SIGTERM stops the app in order. After `kill -9` of this program, its next start removes what it left.
+#![expect(clippy::print_stdout, reason = "this is a program; its output is the app's log")]
+
+use std::{io, path::Path, process::ExitCode, sync::Arc};
+
+use dyno_runtime::{AppDefinition, Enforcement, Runtime, RuntimeOptions, init, options::INIT_VERB};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[path = "../tests/support/nowhere.rs"]
+mod nowhere;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let Some(directory) = arguments.next() else {
+        println!("usage: supervise DIRECTORY [STATE-DIRECTORY] [best-effort|off]");
+        return ExitCode::from(2);
+    };
+    // Every dyno begins its life as this very program.
+    if directory == INIT_VERB {
+        return init::main();
+    }
+    let mut options =
+        RuntimeOptions { state_directory: arguments.next().map(Into::into), ..RuntimeOptions::default() };
+    if arguments.next().as_deref() == Some("off") {
+        options.cgroups = Enforcement::Off;
+    }
+    match run(Path::new(&directory), options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(directory: &Path, options: RuntimeOptions) -> Result<(), Box<dyn std::error::Error>> {
+    let app = AppDefinition::from_directory("hello".parse()?, directory)?;
+    let name = app.name.clone();
+    let runtime = Runtime::start(options, Arc::new(nowhere::Nowhere)).await?;
+    println!("swept {} dynos", runtime.swept().dynos);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    runtime.deploy(app).await?;
+    let (before, mut tail) = runtime.logs(&name, usize::MAX)?;
+    let show = async {
+        for line in before {
+            line.write_to(&mut io::stdout())?;
+        }
+        while let Some(line) = tail.next().await {
+            line.write_to(&mut io::stdout())?;
+        }
+        io::Result::Ok(())
+    };
+    let stop = async {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        runtime.shutdown().await;
+    };
+    let (shown, ()) = tokio::join!(show, stop);
+    Ok(shown?)
+}

@@ -1,0 +1,73 @@
+//! The part of Heroku's `app.json` that a runtime needs: `formation`. Pure.
+//!
+//! `{"formation": {"web": {"quantity": 2}, "worker": {"quantity": 1}}}`. Other keys are for other programs and are
+//! skipped, so are the other keys of a process type (`size`). A type without `quantity` has one dyno, as on Heroku.
+
+use std::collections::BTreeMap;
+
+use busbar_registry::ProcessType;
+use serde::Deserialize;
+
+use crate::formation::{Formation, FormationError};
+
+/// Why an `app.json` was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AppJsonError {
+    /// It is not JSON, or `formation` is not of the form above.
+    #[error("app.json: {0}; formation is written {{\"web\": {{\"quantity\": 2}}}}")]
+    Json(#[from] serde_json::Error),
+    /// The formation itself is wrong.
+    #[error("app.json: {0}")]
+    Formation(#[from] FormationError),
+}
+
+#[derive(Deserialize)]
+struct AppJson {
+    formation: Option<BTreeMap<ProcessType, Quantity>>,
+}
+
+#[derive(Deserialize)]
+struct Quantity {
+    #[serde(default = "one")]
+    quantity: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The formation written in an `app.json`; `None` when it has none.
+///
+/// # Errors
+/// [`AppJsonError`].
+pub fn formation(text: &str) -> Result<Option<Formation>, AppJsonError> {
+    let AppJson { formation } = serde_json::from_str(text)?;
+    let quantities = formation.map(|types| types.into_iter().map(|(t, q)| (t, q.quantity)));
+    Ok(quantities.map(Formation::new).transpose()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_formation_is_read_and_the_rest_is_skipped() {
+        let text = r#"{"name":"x","formation":{"web":{"quantity":2,"size":"eco"},"worker":{}}}"#;
+        assert_eq!(formation(text).unwrap().unwrap().to_string(), "web=2 worker=1");
+        assert_eq!(formation(r#"{"name":"x"}"#).unwrap(), None);
+    }
+
+    #[test]
+    fn a_formation_that_cannot_be_is_refused() {
+        for bad in [
+            "{",
+            r#"{"formation":[]}"#,
+            r#"{"formation":{"web":2}}"#,
+            r#"{"formation":{"web":{"quantity":-1}}}"#,
+            r#"{"formation":{"w b":{"quantity":1}}}"#,
+            r#"{"formation":{"web":{"quantity":1000}}}"#,
+        ] {
+            assert!(formation(bad).unwrap_err().to_string().starts_with("app.json: "), "{bad}");
+        }
+    }
+}

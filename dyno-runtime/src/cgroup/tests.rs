@@ -1,0 +1,128 @@
+//! On made-up hierarchies in a temporary directory. The real ones are in `tests/`.
+
+use super::*;
+
+const HYBRID: &str = "9:name=systemd:/\n8:pids:/\n4:memory:/box/7\n1:cpu,cpuacct:/\n0::/\n";
+
+fn hybrid() -> tempfile::TempDir {
+    let mount = tempfile::tempdir().unwrap();
+    for directory in ["pids", "memory/box/7", "cpu", "unified"] {
+        fs::create_dir_all(mount.path().join(directory)).unwrap();
+    }
+    fs::write(mount.path().join("unified/cgroup.procs"), "").unwrap();
+    mount
+}
+
+/// Makes the leaf as the kernel would: with its files.
+fn fill(leaf: &Path, files: &[(&str, &str)]) {
+    fs::create_dir_all(leaf).unwrap();
+    for (file, content) in files {
+        fs::write(leaf.join(file), content).unwrap();
+    }
+}
+
+#[test]
+fn a_group_is_below_our_own_one_in_each_hierarchy() {
+    let mount = hybrid();
+    let site = Site::detect(mount.path(), HYBRID, "here").unwrap();
+    let joined = site.plan("shop.web.1.7").control().join_files();
+    let expected = ["unified", "pids", "memory/box/7", "cpu"]
+        .map(|own| mount.path().join(own).join("busbar/here/shop.web.1.7/cgroup.procs"));
+    assert_eq!(joined, expected);
+}
+
+#[test]
+fn a_machine_without_control_groups_says_so() {
+    let mount = tempfile::tempdir().unwrap();
+    assert!(matches!(Site::detect(mount.path(), HYBRID, "here"), Err(CgroupError::None(_))));
+}
+
+#[test]
+fn v1_limits_are_written_memory_before_memory_and_swap() {
+    let mount = hybrid();
+    let memory = mount.path().join("memory/box/7/busbar/here/leaf");
+    fill(&memory, &[("memory.limit_in_bytes", ""), ("memory.memsw.limit_in_bytes", "")]);
+    fill(&mount.path().join("cpu/busbar/here/leaf"), &[("cpu.shares", "")]);
+    fill(&mount.path().join("pids/busbar/here/leaf"), &[("pids.max", "")]);
+    let group = Site::detect(mount.path(), HYBRID, "here").unwrap().plan("leaf");
+    let limits = Limits { memory: Some(1 << 20), cpu_shares: Some(512), pids: Some(64) };
+    group.control().create(&limits).unwrap();
+    for file in ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] {
+        assert_eq!(fs::read_to_string(memory.join(file)).unwrap(), "1048576");
+    }
+    assert_eq!(fs::read_to_string(mount.path().join("pids/busbar/here/leaf/pids.max")).unwrap(), "64");
+    assert_eq!(fs::read_to_string(mount.path().join("cpu/busbar/here/leaf/cpu.shares")).unwrap(), "512");
+}
+
+#[test]
+fn a_file_that_refuses_is_named_with_the_deed_and_advice() {
+    let mount = hybrid();
+    let group = Site::detect(mount.path(), HYBRID, "here").unwrap().plan("leaf");
+    let refused =
+        group.control().create(&Limits { pids: Some(1), ..Limits::default() }).unwrap_err().to_string();
+    assert!(refused.starts_with("cannot write to ") && refused.contains("leaf/pids.max"), "{refused}");
+    assert!(refused.ends_with("enable the controller, or mount its hierarchy"), "{refused}");
+}
+
+#[test]
+fn a_limit_without_its_controller_is_refused() {
+    let mount = tempfile::tempdir().unwrap();
+    fs::create_dir_all(mount.path().join("pids")).unwrap();
+    let group = Site::detect(mount.path(), "8:pids:/\n", "here").unwrap().plan("leaf");
+    let refused = group.control().create(&Limits { memory: Some(1), ..Limits::default() });
+    assert!(matches!(refused, Err(CgroupError::NoController("memory"))));
+}
+
+#[test]
+fn members_of_groups_below_count_and_a_group_that_is_gone_has_none() {
+    let mount = hybrid();
+    let group = Site::detect(mount.path(), HYBRID, "here").unwrap().plan("leaf");
+    assert_eq!(group.control().members().unwrap(), []);
+    let leaf = mount.path().join("unified/busbar/here/leaf");
+    fill(&leaf, &[("cgroup.procs", "12\n11\n")]);
+    fill(&leaf.join("below"), &[("cgroup.procs", "10\n")]);
+    let raw: Vec<i32> = group.control().members().unwrap().iter().map(|pid| pid.as_raw_pid()).collect();
+    assert_eq!(raw, [10, 11, 12]);
+}
+
+#[test]
+fn v2_hands_its_controllers_down_and_limits() {
+    let mount = tempfile::tempdir().unwrap();
+    let own = mount.path().join("system.slice/busbar.service");
+    let control = [("cgroup.controllers", "cpu io memory pids\n"), ("cgroup.subtree_control", "")];
+    fill(mount.path(), &control);
+    for group in [&own, &own.join("busbar"), &own.join("busbar/here")] {
+        fill(group, &control);
+    }
+    let leaf = own.join("busbar/here/leaf");
+    fill(&leaf, &[("memory.max", ""), ("memory.oom.group", ""), ("cpu.weight", ""), ("pids.max", "")]);
+    let site = Site::detect(mount.path(), "0::/system.slice/busbar.service\n", "here").unwrap();
+    site.prepare().unwrap();
+    assert_eq!(fs::read_to_string(own.join("cgroup.subtree_control")).unwrap(), "+memory +cpu +pids");
+    let limits = Limits { memory: Some(4096), cpu_shares: Some(1024), pids: Some(9) };
+    site.plan("leaf").control().create(&limits).unwrap();
+    let read = |file| fs::read_to_string(leaf.join(file)).unwrap();
+    assert_eq!(
+        ["memory.max", "memory.oom.group", "cpu.weight", "pids.max"].map(read),
+        ["4096", "1", "39", "9"]
+    );
+}
+
+#[test]
+fn oom_kills_and_memory_are_read_in_both_versions() {
+    let mount = hybrid();
+    let group = Site::detect(mount.path(), HYBRID, "here").unwrap().plan("leaf");
+    let memory = mount.path().join("memory/box/7/busbar/here/leaf");
+    let oom = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+    fill(&memory, &[("memory.oom_control", oom), ("memory.usage_in_bytes", "42\n")]);
+    assert_eq!((group.control().oom_kills(), group.control().memory()), (3, Some(42)));
+
+    let v2 = tempfile::tempdir().unwrap();
+    fill(v2.path(), &[("cgroup.controllers", "memory")]);
+    let group = Site::detect(v2.path(), "0::/\n", "here").unwrap().plan("leaf");
+    fill(
+        &v2.path().join("busbar/here/leaf"),
+        &[("memory.events", "oom 5\noom_kill 2\n"), ("memory.current", "7")],
+    );
+    assert_eq!((group.control().oom_kills(), group.control().memory()), (2, Some(7)));
+}

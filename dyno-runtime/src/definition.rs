@@ -1,0 +1,170 @@
+//! What an app is to the runtime.
+//!
+//! - [`AppDefinition`]: where it is, what it runs, how much of it, with which config vars and limits.
+//! - [`AppDefinition::from_directory`] reads `Procfile`, `app.json` and `.env`.
+
+use std::{
+    fs, io,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use busbar_registry::AppName;
+
+use crate::{
+    app_json::{self, AppJsonError},
+    cgroup::Limits,
+    config_vars::{ConfigVars, EnvFileError},
+    formation::{Formation, FormationError},
+    life::Times,
+    procfile::{Procfile, ProcfileError},
+    restart::RestartPolicy,
+};
+
+/// No file that describes an app may be longer.
+const MAX_FILE: u64 = 1 << 20;
+
+/// What an app is to the runtime.
+#[derive(Debug, Clone)]
+pub struct AppDefinition {
+    /// Its name, under which it is in the registry.
+    pub name: AppName,
+    /// Where its commands run.
+    pub directory: PathBuf,
+    /// Its commands.
+    pub procfile: Procfile,
+    /// How many dynos of each type.
+    pub formation: Formation,
+    /// Its config vars.
+    pub config_vars: ConfigVars,
+    /// What each dyno may use.
+    pub limits: Limits,
+    /// How long booting, draining and exiting may take.
+    pub times: Times,
+    /// When a crashed dyno is started again.
+    pub restart: RestartPolicy,
+}
+
+/// Why a directory is no app.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// There is no Procfile.
+    #[error("{} has no Procfile; write one with a line like `web: ./serve`", .0.display())]
+    NoProcfile(PathBuf),
+    /// A file or directory cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The Procfile has mistakes.
+    #[error(transparent)]
+    Procfile(#[from] ProcfileError),
+    /// The `app.json` has mistakes.
+    #[error(transparent)]
+    AppJson(#[from] AppJsonError),
+    /// The `.env` file has mistakes.
+    #[error(transparent)]
+    EnvFile(#[from] EnvFileError),
+    /// The formation does not fit the Procfile.
+    #[error(transparent)]
+    Formation(#[from] FormationError),
+}
+
+impl AppDefinition {
+    /// An app with one dyno of each type, no config vars, and the default limits and times.
+    pub fn new(name: AppName, directory: PathBuf, procfile: Procfile) -> Self {
+        Self {
+            name,
+            directory,
+            formation: Formation::default_for(&procfile),
+            procfile,
+            config_vars: ConfigVars::default(),
+            limits: Limits::default(),
+            times: Times::default(),
+            restart: RestartPolicy::default(),
+        }
+    }
+
+    /// Reads the app in `directory`: its `Procfile`; the formation from `app.json` if that has one; config vars from
+    /// `.env` if there is one.
+    ///
+    /// # Errors
+    /// [`DefinitionError`].
+    pub fn from_directory(name: AppName, directory: &Path) -> Result<Self, DefinitionError> {
+        let directory = fs::canonicalize(directory)
+            .map_err(|source| DefinitionError::Read { path: directory.to_owned(), source })?;
+        let procfile = read(&directory, "Procfile")?;
+        let procfile =
+            Procfile::parse(&procfile.ok_or_else(|| DefinitionError::NoProcfile(directory.clone()))?)?;
+        let formation =
+            read(&directory, "app.json")?.map(|text| app_json::formation(&text)).transpose()?.flatten();
+        let config_vars =
+            read(&directory, ".env")?.map(|text| ConfigVars::parse_env_file(&text)).transpose()?;
+        let mut definition = Self::new(name, directory, procfile);
+        if let Some(formation) = formation {
+            formation.check_against(&definition.procfile)?;
+            definition.formation = formation;
+        }
+        definition.config_vars = config_vars.unwrap_or_default();
+        Ok(definition)
+    }
+}
+
+/// A file of the app; `None` when it is not there.
+fn read(directory: &Path, file: &str) -> Result<Option<String>, DefinitionError> {
+    let path = directory.join(file);
+    let bounded = fs::File::open(&path).and_then(|file| {
+        let mut text = String::new();
+        let length = file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+        let too_long = length as u64 > MAX_FILE;
+        if too_long {
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB"))
+        } else {
+            Ok(text)
+        }
+    });
+    match bounded {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DefinitionError::Read { path, source }),
+        Ok(text) => Ok(Some(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(files: &[(&str, &str)]) -> Result<AppDefinition, DefinitionError> {
+        let directory = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            fs::write(directory.path().join(file), text).unwrap();
+        }
+        AppDefinition::from_directory("shop".parse().unwrap(), directory.path())
+    }
+
+    #[test]
+    fn the_formation_comes_from_app_json_and_config_vars_from_the_env_file() {
+        let files = [
+            ("Procfile", "web: a\nworker: b"),
+            ("app.json", r#"{"formation":{"web":{"quantity":2}}}"#),
+            (".env", "KEY=value"),
+        ];
+        let read = app(&files).unwrap();
+        assert_eq!(read.formation.to_string(), "web=2");
+        assert_eq!(read.config_vars.iter().next(), Some(("KEY", "value")));
+        assert_eq!(app(&files[..1]).unwrap().formation.to_string(), "web=1 worker=1");
+    }
+
+    #[test]
+    fn a_directory_that_is_no_app_says_why() {
+        assert!(matches!(app(&[]), Err(DefinitionError::NoProcfile(_))));
+        assert!(matches!(app(&[("Procfile", "web a")]), Err(DefinitionError::Procfile(_))));
+        let unknown = [("Procfile", "web: a"), ("app.json", r#"{"formation":{"job":{}}}"#)];
+        assert!(matches!(app(&unknown), Err(DefinitionError::Formation(_))));
+        let long = "#".repeat(1 << 21);
+        assert!(matches!(app(&[("Procfile", &long)]), Err(DefinitionError::Read { .. })));
+    }
+}

@@ -1,0 +1,369 @@
+//! The life of one dyno, from its start to its end, as a state machine. Pure: time is an argument.
+//!
+//! ```text
+//! created ─ Launched ─→ starting ─ Accepting ─→ up ─ Stop ─→ draining ─ Left ─→ stopping ─ Empty ─→ down
+//!                          └── Exited, boot timeout (R10) ──┴─ Exited ──→ dying ─── Empty ─→ crashed
+//! ```
+//! - [`Life::on`] consumes the life and an [`Input`], and returns the life after it and the [`Effect`]s to carry out.
+//! - [`Life::wake`] says when to come back with [`Input::Time`].
+//! - [`Phase`] is what `ps` shows; [`Say`] is what the log says, in Heroku's words.
+//!
+//! A dyno that is not of type `web` is up as soon as it runs. A dyno has ended when no process of it is left, not
+//! when its first process exits. A dyno that starts again is a new life.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// How long each part of a life may take. The defaults are Heroku's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// From the start until `$PORT` accepts (R10). Default 60 s.
+    pub boot: Duration,
+    /// From the end of new requests until those in flight are answered. Default 30 s.
+    pub drain: Duration,
+    /// From SIGTERM to SIGKILL (R12). Default 30 s.
+    pub exit: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let half_a_minute = Duration::from_secs(30);
+        Self { boot: Duration::from_secs(60), drain: half_a_minute, exit: half_a_minute }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    /// As a shell shows it: 128 is added to the number of a signal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => code.fmt(f),
+            Self::Signal(signal) => (128 + signal).fmt(f),
+        }
+    }
+}
+
+/// Where a dyno is in its life, as others see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Not launched yet.
+    Created,
+    /// It runs; `$PORT` does not accept yet.
+    Starting,
+    /// It works.
+    Up,
+    /// It finishes its requests, or was told to exit.
+    Stopping,
+    /// It ended by itself and will be started again.
+    Crashed,
+    /// It ended because it was told to.
+    Down,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Stopping => "stopping",
+            Self::Crashed => "crashed",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// Why a dyno is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It is no longer wanted.
+    Down,
+    /// A new one takes its place.
+    Restart,
+}
+
+/// What happened to the dyno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Its first process runs the app's command.
+    Launched,
+    /// It could not be launched; nothing of it is left.
+    LaunchFailed,
+    /// `$PORT` accepts connections.
+    Accepting,
+    /// It gets no requests any more and has none in flight.
+    Left,
+    /// Its first process ended.
+    Exited(Exit),
+    /// No process of it is left. Comes after [`Input::Exited`].
+    Empty,
+    /// It is to stop.
+    Stop(Why),
+    /// [`Life::wake`] has come.
+    Time,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Write this to the app's log.
+    Say(Say),
+    /// Watch `$PORT` and answer with [`Input::Accepting`].
+    Probe,
+    /// Register it: requests may come.
+    Register,
+    /// No new requests; answer with [`Input::Left`] when none is in flight.
+    Drain,
+    /// Deregister it at once.
+    Deregister,
+    /// SIGTERM to all its processes.
+    Terminate,
+    /// SIGKILL to all its processes.
+    Kill,
+    /// Watch its processes and answer with [`Input::Empty`].
+    AwaitEmpty,
+}
+
+/// What the runtime says about a dyno in the app's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Say {
+    /// `State changed from starting to up`
+    Changed(Phase, Phase),
+    /// `Process exited with status 143`
+    Exited(Exit),
+    /// Error R10
+    BootTimeout(Duration),
+    /// Error R12
+    ExitTimeout(Duration),
+    /// `Stopping all processes with SIGTERM`
+    Terminating,
+    /// `Stopping process with SIGKILL`
+    Killing,
+    /// `Restarting`
+    Restarting,
+}
+
+impl fmt::Display for Say {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed(from, to) => write!(f, "State changed from {from} to {to}"),
+            Self::Exited(exit) => write!(f, "Process exited with status {exit}"),
+            Self::BootTimeout(limit) => write!(
+                f,
+                "Error R10 (Boot timeout) -> Web process failed to bind to $PORT within {} of launch",
+                in_seconds(*limit)
+            ),
+            Self::ExitTimeout(limit) => write!(
+                f,
+                "Error R12 (Exit timeout) -> At least one process failed to exit within {} of SIGTERM",
+                in_seconds(*limit)
+            ),
+            Self::Terminating => f.write_str("Stopping all processes with SIGTERM"),
+            Self::Killing => f.write_str("Stopping process with SIGKILL"),
+            Self::Restarting => f.write_str("Restarting"),
+        }
+    }
+}
+
+fn in_seconds(span: Duration) -> String {
+    format!("{} seconds", span.as_secs_f64())
+}
+
+/// One life of one dyno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    web: bool,
+    times: Times,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Created,
+    Starting {
+        until: Duration,
+    },
+    Up,
+    Draining {
+        until: Duration,
+        why: Why,
+    },
+    Stopping {
+        until: Duration,
+        killed: bool,
+    },
+    /// It crashed or did not boot; what is left of it is being killed. `told`: it would have had to stop anyway.
+    Dying {
+        from: Phase,
+        told: bool,
+    },
+    Ended(Phase),
+}
+
+impl Life {
+    /// A life that has not begun.
+    pub fn created(web: bool, times: Times) -> Self {
+        Self { web, times, state: State::Created }
+    }
+
+    /// As others see it.
+    pub fn phase(&self) -> Phase {
+        match self.state {
+            State::Created => Phase::Created,
+            State::Starting { .. } => Phase::Starting,
+            State::Up => Phase::Up,
+            State::Draining { .. } | State::Stopping { .. } => Phase::Stopping,
+            State::Dying { told, .. } => ended_as(told),
+            State::Ended(phase) => phase,
+        }
+    }
+
+    /// Whether requests may still be in flight that it should finish.
+    pub fn is_draining(&self) -> bool {
+        matches!(self.state, State::Draining { .. })
+    }
+
+    /// Whether nothing more can happen to it, and no process of it is left.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended(_))
+    }
+
+    /// When [`Input::Time`] is due.
+    pub fn wake(&self) -> Option<Duration> {
+        match self.state {
+            State::Starting { until } | State::Draining { until, .. } => Some(until),
+            State::Stopping { until, killed: false } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// What becomes of it at `now` (since any fixed moment), and what is to be done, in order.
+    /// An input that has no meaning in the present state changes nothing.
+    pub fn on(self, now: Duration, input: Input) -> (Self, Vec<Effect>) {
+        let Self { web, times, state } = self;
+        let (state, effects) = match (state, input) {
+            (State::Created, input) => created(web, now, &times, input),
+            (State::Starting { until }, input) => starting(until, now, &times, input),
+            (State::Up, input) => up(web, now, &times, input),
+            (State::Draining { until, why }, input) => draining(until, why, now, &times, input),
+            (State::Stopping { until, killed }, input) => stopping(until, killed, now, &times, input),
+            (State::Dying { from, told }, input) => dying(from, told, input),
+            (ended @ State::Ended(_), _) => (ended, vec![]),
+        };
+        (Self { web, times, state }, effects)
+    }
+}
+
+type Next = (State, Vec<Effect>);
+
+fn created(web: bool, now: Duration, times: &Times, input: Input) -> Next {
+    match input {
+        Input::Launched if web => (State::Starting { until: now + times.boot }, vec![Effect::Probe]),
+        Input::Launched => (State::Up, vec![changed(Phase::Starting, Phase::Up)]),
+        Input::LaunchFailed => (State::Ended(Phase::Crashed), vec![changed(Phase::Starting, Phase::Crashed)]),
+        Input::Stop(_) => (State::Ended(Phase::Down), vec![]),
+        _ => (State::Created, vec![]),
+    }
+}
+
+fn starting(until: Duration, now: Duration, times: &Times, input: Input) -> Next {
+    let from = Phase::Starting;
+    match input {
+        Input::Accepting => (State::Up, vec![changed(from, Phase::Up), Effect::Register]),
+        Input::Exited(exit) => (State::Dying { from, told: false }, after_exit(exit)),
+        Input::Time if now >= until => {
+            let timeout = Effect::Say(Say::BootTimeout(times.boot));
+            (State::Dying { from, told: false }, vec![timeout, Effect::Say(Say::Killing), Effect::Kill])
+        }
+        Input::Stop(why) => stop(from, why, now, times),
+        _ => (State::Starting { until }, vec![]),
+    }
+}
+
+fn up(web: bool, now: Duration, times: &Times, input: Input) -> Next {
+    match input {
+        Input::Exited(exit) => {
+            let mut effects = if web { vec![Effect::Deregister] } else { vec![] };
+            effects.extend(after_exit(exit));
+            (State::Dying { from: Phase::Up, told: false }, effects)
+        }
+        Input::Stop(why) if web => (State::Draining { until: now + times.drain, why }, vec![Effect::Drain]),
+        Input::Stop(why) => stop(Phase::Up, why, now, times),
+        _ => (State::Up, vec![]),
+    }
+}
+
+fn draining(until: Duration, why: Why, now: Duration, times: &Times, input: Input) -> Next {
+    let late = input == Input::Time && now >= until;
+    match input {
+        Input::Exited(exit) => {
+            let mut effects = vec![Effect::Deregister];
+            effects.extend(after_exit(exit));
+            (State::Dying { from: Phase::Up, told: true }, effects)
+        }
+        _ if late || input == Input::Left => {
+            let (state, mut effects) = stop(Phase::Up, why, now, times);
+            effects.insert(0, Effect::Deregister);
+            (state, effects)
+        }
+        _ => (State::Draining { until, why }, vec![]),
+    }
+}
+
+fn stopping(until: Duration, killed: bool, now: Duration, times: &Times, input: Input) -> Next {
+    match input {
+        Input::Exited(exit) => {
+            (State::Stopping { until, killed }, vec![Effect::Say(Say::Exited(exit)), Effect::AwaitEmpty])
+        }
+        Input::Empty => (State::Ended(Phase::Down), vec![]),
+        Input::Time if now >= until && !killed => {
+            let timeout = Effect::Say(Say::ExitTimeout(times.exit));
+            (State::Stopping { until, killed: true }, vec![timeout, Effect::Say(Say::Killing), Effect::Kill])
+        }
+        _ => (State::Stopping { until, killed }, vec![]),
+    }
+}
+
+fn dying(from: Phase, told: bool, input: Input) -> Next {
+    match input {
+        Input::Exited(exit) => (State::Dying { from, told }, after_exit(exit)),
+        Input::Empty => (State::Ended(ended_as(told)), vec![changed(from, ended_as(told))]),
+        Input::Stop(_) => (State::Dying { from, told: true }, vec![]),
+        _ => (State::Dying { from, told }, vec![]),
+    }
+}
+
+fn ended_as(told: bool) -> Phase {
+    if told { Phase::Down } else { Phase::Crashed }
+}
+
+fn stop(from: Phase, why: Why, now: Duration, times: &Times) -> Next {
+    let mut effects = match why {
+        Why::Down => vec![changed(from, Phase::Down)],
+        Why::Restart => vec![Effect::Say(Say::Restarting), changed(from, Phase::Starting)],
+    };
+    effects.extend([Effect::Say(Say::Terminating), Effect::Terminate]);
+    (State::Stopping { until: now + times.exit, killed: false }, effects)
+}
+
+/// Its first process is gone without having been told to: what it left behind is killed.
+fn after_exit(exit: Exit) -> Vec<Effect> {
+    vec![Effect::Say(Say::Exited(exit)), Effect::Kill, Effect::AwaitEmpty]
+}
+
+fn changed(from: Phase, to: Phase) -> Effect {
+    Effect::Say(Say::Changed(from, to))
+}
+
+#[cfg(test)]
+mod tests;

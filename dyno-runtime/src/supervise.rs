@@ -1,0 +1,375 @@
+//! The runtime: apps whose dynos it starts, watches, starts again and stops.
+//!
+//! - [`Runtime::start`] first removes what a runtime of the same instance left behind when it died.
+//! - [`Runtime::deploy`], [`Runtime::scale`], [`Runtime::restart`], [`Runtime::ps`], [`Runtime::logs`],
+//!   [`Runtime::stop_app`]: one app.
+//! - [`Runtime::shutdown`] stops everything, in order.
+//!
+//! One task per app ([`app`]) decides; one task per life of a dyno ([`dyno`]) carries out what [`crate::life`] says.
+//! A runtime that is dropped without a shutdown stops its dynos in the background, for as long as tokio runs; what a
+//! killed one leaves is removed by the next one.
+
+mod app;
+mod dyno;
+mod state;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::{Duration, SystemTime},
+};
+
+use busbar_registry::{AppName, DynoName, ProcessType, Registry};
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+pub use self::state::StateError;
+use self::{
+    app::{Actor, Command},
+    state::StateDirectory,
+};
+use crate::{
+    cgroup::{CgroupError, Enforcement, Limits, Site},
+    definition::AppDefinition,
+    formation::{Formation, FormationError, ScaleChange},
+    life::{Exit, Phase},
+    logs::{LogLine, Logs, Tail},
+    options::RuntimeOptions,
+    ports::Ports,
+};
+
+/// Apps whose dynos are started, watched, started again and stopped.
+#[derive(Debug)]
+pub struct Runtime {
+    house: Arc<House>,
+    apps: Mutex<BTreeMap<AppName, Running>>,
+    swept: Swept,
+}
+
+/// What a runtime found that an earlier one had left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Swept {
+    /// Dynos that were written down; all are gone now.
+    pub dynos: usize,
+    /// Those of them whose processes or groups could not be removed.
+    pub stuck: usize,
+}
+
+/// Why a runtime cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The instance has no usable name.
+    #[error("instance {0:?} must be 1 to 40 characters of A-Z, a-z, 0-9, '-' and '_'")]
+    Instance(String),
+    /// The state directory cannot be used, or another runtime uses it.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Control groups are required and cannot be used.
+    #[error("control groups are required: {0}")]
+    Cgroup(#[from] CgroupError),
+}
+
+/// Why an app was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// There is no such app here.
+    #[error("app {0} is not deployed here; deploy it first")]
+    UnknownApp(AppName),
+    /// The app has no such dyno.
+    #[error("app {app} has no dyno {which}; see what it has with ps")]
+    NoSuchDyno {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        which: Which,
+    },
+    /// The formation is wrong.
+    #[error(transparent)]
+    Formation(#[from] FormationError),
+    /// Limits were asked for, control groups are required, and the machine cannot keep them.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The app is being stopped.
+    #[error("app {0} is being stopped; deploy it again when it is gone")]
+    Stopping(AppName),
+}
+
+/// Which dynos of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// Those of one process type.
+    Type(ProcessType),
+    /// One.
+    Dyno(DynoName),
+}
+
+impl Which {
+    fn has(&self, dyno: &DynoName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Type(process_type) => dyno.process_type == *process_type,
+            Self::Dyno(one) => dyno == one,
+        }
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("at all"),
+            Self::Type(process_type) => write!(f, "of type {process_type}"),
+            Self::Dyno(dyno) => dyno.fmt(f),
+        }
+    }
+}
+
+/// One dyno, as `ps` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct DynoStatus {
+    /// Its name. An old dyno that stops and its successor have the same.
+    pub dyno: DynoName,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Since when.
+    pub since: SystemTime,
+    /// What it runs.
+    pub command: String,
+    /// Its first process, while it runs.
+    pub pid: Option<i32>,
+    /// Its port, if it is a web dyno.
+    pub port: Option<u16>,
+    /// Memory it uses, in bytes, where control groups tell.
+    pub memory: Option<u64>,
+    /// How often it has crashed since the app was deployed.
+    pub crashes: u32,
+    /// How its last life ended, if that was a crash.
+    pub last_exit: Option<Exit>,
+}
+
+/// What all dynos of a runtime share.
+#[derive(Debug)]
+pub(crate) struct House {
+    pub(crate) options: RuntimeOptions,
+    pub(crate) registry: RegistryHandle,
+    pub(crate) state: StateDirectory,
+    pub(crate) site: Option<Site>,
+    pub(crate) ports: Ports,
+    /// Part of a dyno's group and record: never used twice, also not by the next runtime.
+    pub(crate) generations: AtomicU64,
+}
+
+#[derive(Clone)]
+pub(crate) struct RegistryHandle(pub(crate) Arc<dyn Registry>);
+
+impl std::fmt::Debug for RegistryHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Registry")
+    }
+}
+
+#[derive(Debug)]
+struct Running {
+    commands: mpsc::Sender<Command>,
+    logs: Arc<Logs>,
+    task: JoinHandle<()>,
+}
+
+impl Runtime {
+    /// Starts a runtime. Dynos that an earlier runtime of this instance left behind are killed first.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing was changed.
+    pub async fn start(options: RuntimeOptions, registry: Arc<dyn Registry>) -> Result<Self, StartError> {
+        let name_ok = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if !(1..=40).contains(&options.instance.len()) || !options.instance.bytes().all(name_ok) {
+            return Err(StartError::Instance(options.instance));
+        }
+        let state = StateDirectory::open(&options)?;
+        let swept = state.sweep().await;
+        let site = find_site(&options)?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let house = House {
+            options,
+            registry: RegistryHandle(registry),
+            state,
+            site,
+            ports: Ports::default(),
+            generations: AtomicU64::new(u64::try_from(now.as_millis()).unwrap_or_default()),
+        };
+        Ok(Self { house: Arc::new(house), apps: Mutex::default(), swept })
+    }
+
+    /// What an earlier runtime had left behind.
+    pub fn swept(&self) -> Swept {
+        self.swept
+    }
+
+    /// Runs the app; one that runs already is replaced, dyno by dyno, by this definition and its formation.
+    /// The app has to be in the registry. Returns when its dynos are being started.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Formation`], [`RuntimeError::Cgroup`], [`RuntimeError::Stopping`].
+    pub async fn deploy(&self, definition: AppDefinition) -> Result<(), RuntimeError> {
+        definition.formation.check_against(&definition.procfile)?;
+        self.check_limits(&definition)?;
+        let app = definition.name.clone();
+        let definition = Arc::new(definition);
+        let commands = {
+            let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+            let running = apps.entry(app.clone()).or_insert_with(|| self.begin(&app, &definition));
+            running.commands.clone()
+        };
+        ask(&app, &commands, |reply| Command::Deploy(definition, reply)).await
+    }
+
+    /// Changes the formation, and returns it as it is then. Of dynos that are too many the highest numbers go.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`], [`RuntimeError::Formation`], [`RuntimeError::Stopping`].
+    pub async fn scale(&self, app: &AppName, changes: Vec<ScaleChange>) -> Result<Formation, RuntimeError> {
+        ask(app, &self.commands(app)?, |reply| Command::Scale(changes, reply)).await?
+    }
+
+    /// Replaces dynos by new ones, which start at the moment the old ones begin to stop. A dyno that waits for its
+    /// restart after a crash starts at once.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`], [`RuntimeError::NoSuchDyno`], [`RuntimeError::Stopping`].
+    pub async fn restart(&self, app: &AppName, which: Which) -> Result<(), RuntimeError> {
+        ask(app, &self.commands(app)?, |reply| Command::Restart(which, reply)).await?
+    }
+
+    /// The dynos of an app, by name.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`], [`RuntimeError::Stopping`].
+    pub async fn ps(&self, app: &AppName) -> Result<Vec<DynoStatus>, RuntimeError> {
+        ask(app, &self.commands(app)?, Command::Ps).await
+    }
+
+    /// The formation of an app.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`], [`RuntimeError::Stopping`].
+    pub async fn formation(&self, app: &AppName) -> Result<Formation, RuntimeError> {
+        self.scale(app, vec![]).await
+    }
+
+    /// The names of the apps that run here.
+    pub fn apps(&self) -> Vec<AppName> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// The last `most` lines of an app's log, and those that follow.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`].
+    pub fn logs(&self, app: &AppName, most: usize) -> Result<(Vec<LogLine>, Tail), RuntimeError> {
+        Ok(self.log(app)?.last(most))
+    }
+
+    /// Adds a line to an app's log: for the router and whoever changes the app.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`].
+    pub fn say(&self, app: &AppName, line: LogLine) -> Result<(), RuntimeError> {
+        self.log(app)?.push(line);
+        Ok(())
+    }
+
+    /// Stops all dynos of the app: web dynos finish their requests first, then all get SIGTERM. Returns when none of
+    /// their processes is left. Not cancel safe in one respect: when cancelled, the app goes on stopping.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`].
+    pub async fn stop_app(&self, app: &AppName) -> Result<(), RuntimeError> {
+        let running = self.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+        let Running { commands, task, .. } = running.ok_or_else(|| RuntimeError::UnknownApp(app.clone()))?;
+        // Without anybody who could command it, an app stops.
+        drop(commands);
+        if let Err(panicked) = task.await {
+            tracing::error!(%app, %panicked, "the task of an app failed; what it left is swept by the next runtime");
+        }
+        Ok(())
+    }
+
+    /// Stops all apps at the same time, and returns when none of their processes is left. The runtime can be used again.
+    pub async fn shutdown(&self) {
+        let stops = self.apps().into_iter().map(|app| async move {
+            let _stopped_meanwhile = self.stop_app(&app).await;
+        });
+        futures_util::future::join_all(stops).await;
+        if let Some(site) = &self.house.site {
+            site.tidy();
+        }
+    }
+
+    fn begin(&self, app: &AppName, definition: &Arc<AppDefinition>) -> Running {
+        let (commands, from) = mpsc::channel(64);
+        let logs = Arc::new(Logs::default());
+        let actor = Actor::new(Arc::clone(&self.house), Arc::clone(&logs), Arc::clone(definition));
+        tracing::info!(%app, "app begins");
+        Running { commands, logs, task: tokio::spawn(actor.run(from)) }
+    }
+
+    fn commands(&self, app: &AppName) -> Result<mpsc::Sender<Command>, RuntimeError> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.get(app)
+            .map(|running| running.commands.clone())
+            .ok_or_else(|| RuntimeError::UnknownApp(app.clone()))
+    }
+
+    fn log(&self, app: &AppName) -> Result<Arc<Logs>, RuntimeError> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.get(app)
+            .map(|running| Arc::clone(&running.logs))
+            .ok_or_else(|| RuntimeError::UnknownApp(app.clone()))
+    }
+
+    fn check_limits(&self, definition: &AppDefinition) -> Result<(), RuntimeError> {
+        if definition.limits == Limits::default() || self.house.site.is_some() {
+            return Ok(());
+        }
+        if self.house.options.cgroups == Enforcement::Required {
+            return Err(CgroupError::None(PathBuf::from("/sys/fs/cgroup")).into());
+        }
+        tracing::warn!(app = %definition.name, limits = ?definition.limits, "these limits are NOT kept: there are no control groups");
+        Ok(())
+    }
+}
+
+async fn ask<T>(
+    app: &AppName,
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, RuntimeError> {
+    let (reply, answer) = oneshot::channel();
+    let stopping = || RuntimeError::Stopping(app.clone());
+    commands.send(command(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+/// Where control groups can be made: none, loudly, when that is not required.
+fn find_site(options: &RuntimeOptions) -> Result<Option<Site>, CgroupError> {
+    if options.cgroups == Enforcement::Off {
+        return Ok(None);
+    }
+    let found = Site::here(&options.instance).and_then(|site| site.prepare().map(|()| site));
+    match found {
+        Ok(site) => Ok(Some(site)),
+        Err(error) if options.cgroups == Enforcement::Required => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "dynos run WITHOUT limits, and are killed by session and mark instead of by group");
+            Ok(None)
+        }
+    }
+}
+
+/// How long a killed process may take to be gone: it can be in an uninterruptible sleep.
+const KILL_LIMIT: Duration = Duration::from_secs(5);

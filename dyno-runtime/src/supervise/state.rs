@@ -1,0 +1,214 @@
+//! The state directory: what runs, written down before it runs, so that the next runtime can remove it.
+//!
+//! `<directory>/lock` is held by the runtime that uses it; `<directory>/dynos/<app>.<dyno>.<generation>.json` is one
+//! dyno. It holds no secret.
+
+use std::{
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{KILL_LIMIT, Swept};
+use crate::{
+    cgroup::{Cgroup, CgroupError},
+    options::RuntimeOptions,
+    process::{Family, Identity, boot_id},
+};
+
+/// Why a state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A file or directory refused.
+    #[error("cannot {deed} {path}: {source}; give another state directory, or the right to use this one")]
+    File {
+        /// What was tried.
+        deed: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody else's.
+    #[error("state directory {0} belongs to another user; give another one")]
+    Foreign(PathBuf),
+    /// In use.
+    #[error("a runtime is running with state directory {0}; stop it, or give this one another instance name")]
+    InUse(PathBuf),
+}
+
+fn failed(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+    move |source| StateError::File { deed, path: path.to_owned(), source }
+}
+
+/// The state directory, held by this runtime.
+#[derive(Debug)]
+pub(crate) struct StateDirectory {
+    dynos: PathBuf,
+    _lock: File,
+}
+
+/// What is written down about one dyno.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Of another boot nothing can be left.
+    boot: String,
+    mark: String,
+    leader: Option<Identity>,
+    cgroup: Option<Cgroup>,
+}
+
+impl Record {
+    pub(crate) fn of(family: &Family) -> Self {
+        let Family { leader, mark, cgroup } = family.clone();
+        Self { boot: boot_id(), mark, leader, cgroup }
+    }
+}
+
+impl StateDirectory {
+    /// Makes the directory if need be, and takes its lock.
+    pub(crate) fn open(options: &RuntimeOptions) -> Result<Self, StateError> {
+        let directory =
+            options.state_directory.clone().unwrap_or_else(|| default_directory(&options.instance));
+        let dynos = directory.join("dynos");
+        DirBuilder::new().recursive(true).mode(0o700).create(&dynos).map_err(failed("create", &dynos))?;
+        let owner = fs::metadata(&directory).map_err(failed("read", &directory))?.uid();
+        if owner != rustix::process::geteuid().as_raw() {
+            return Err(StateError::Foreign(directory));
+        }
+        let lock_path = directory.join("lock");
+        let lock = File::create(&lock_path).map_err(failed("create", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dynos, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StateError::InUse(directory)),
+            Err(TryLockError::Error(source)) => Err(failed("lock", &lock_path)(source)),
+        }
+    }
+
+    /// Writes down a dyno, whole or not at all.
+    pub(crate) fn write(&self, key: &str, record: &Record) -> Result<(), StateError> {
+        let (path, new) = (self.path(key), self.dynos.join(format!("{key}.new")));
+        let text = serde_json::to_vec(record).map_err(|error| failed("write", &new)(error.into()))?;
+        fs::write(&new, text).map_err(failed("write", &new))?;
+        fs::rename(&new, &path).map_err(failed("rename", &new))
+    }
+
+    /// Forgets a dyno.
+    pub(crate) fn remove(&self, key: &str) {
+        let _not_written = fs::remove_file(self.path(key));
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.dynos.join(format!("{key}.json"))
+    }
+
+    /// Kills all that an earlier runtime wrote down and left, and removes its control groups.
+    pub(crate) async fn sweep(&self) -> Swept {
+        let mut swept = Swept::default();
+        let entries = fs::read_dir(&self.dynos).into_iter().flatten().flatten().map(|entry| entry.path());
+        for path in entries.collect::<Vec<_>>() {
+            let record = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+            // A record whose writing was interrupted precedes the dyno itself: nothing was started.
+            if let Some(record) = record.filter(|record| record.boot == boot_id()) {
+                swept.dynos += 1;
+                if !sweep_one(record).await {
+                    swept.stuck += 1;
+                }
+            }
+            let _next_time = fs::remove_file(&path);
+        }
+        if swept.dynos > 0 {
+            tracing::warn!(
+                dynos = swept.dynos,
+                stuck = swept.stuck,
+                "removed what an earlier runtime left behind"
+            );
+        }
+        swept
+    }
+}
+
+async fn sweep_one(Record { mark, leader, cgroup, .. }: Record) -> bool {
+    let family = Family { leader, mark, cgroup };
+    let killed = family.kill(KILL_LIMIT).await;
+    let removed = match &family.cgroup {
+        Some(cgroup) => {
+            remove_group(cgroup).await.map_err(|error| tracing::warn!(%error, "a cgroup is left behind"))
+        }
+        None => Ok(()),
+    };
+    killed && removed.is_ok()
+}
+
+/// Removes a control group, again and again for a short time: it stays busy for a moment after its last process.
+pub(crate) async fn remove_group(cgroup: &Cgroup) -> Result<(), CgroupError> {
+    for _ in 0..50 {
+        match cgroup.control().remove() {
+            Err(CgroupError::File { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            done => return done,
+        }
+    }
+    cgroup.control().remove()
+}
+
+fn default_directory(instance: &str) -> PathBuf {
+    let user = rustix::process::geteuid();
+    let run = match std::env::var_os("XDG_RUNTIME_DIR") {
+        _ if user.is_root() => PathBuf::from("/run/busbar"),
+        Some(run) => PathBuf::from(run).join("busbar"),
+        None => std::env::temp_dir().join(format!("busbar-{}", user.as_raw())),
+    };
+    run.join(instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(directory: &Path) -> RuntimeOptions {
+        RuntimeOptions { state_directory: Some(directory.to_owned()), ..RuntimeOptions::default() }
+    }
+
+    #[test]
+    fn two_runtimes_cannot_have_one_state_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = StateDirectory::open(&options(directory.path())).unwrap();
+        assert!(matches!(StateDirectory::open(&options(directory.path())), Err(StateError::InUse(_))));
+        drop(held);
+        StateDirectory::open(&options(directory.path())).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_record_of_another_boot_or_half_a_record_is_forgotten_without_a_signal() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(&options(directory.path())).unwrap();
+        let own = Identity::of(i32::try_from(std::process::id()).unwrap());
+        let family = Family { leader: own, mark: "x".into(), cgroup: None };
+        state.write("old", &Record { boot: "another".into(), ..Record::of(&family) }).unwrap();
+        fs::write(state.path("half"), b"{\"boot\":").unwrap();
+        assert_eq!(state.sweep().await, Swept::default());
+        assert_eq!(fs::read_dir(&state.dynos).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_written_down_is_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(&options(directory.path())).unwrap();
+        let mut child = std::process::Command::new("setsid").args(["sleep", "60"]).spawn().unwrap();
+        let leader = Identity::of(i32::try_from(child.id()).unwrap());
+        // `setsid` makes itself the leader of a session before it executes `sleep`.
+        let comm = format!("/proc/{}/comm", child.id());
+        while fs::read_to_string(&comm).unwrap().trim() != "sleep" {
+            std::thread::yield_now();
+        }
+        state.write("one", &Record::of(&Family { leader, mark: "x".into(), cgroup: None })).unwrap();
+        assert_eq!(state.sweep().await, Swept { dynos: 1, stuck: 0 });
+        assert!(!child.wait().unwrap().success());
+    }
+}

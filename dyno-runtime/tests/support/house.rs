@@ -1,0 +1,209 @@
+//! An app in a temporary directory, run by a runtime of its own, whose every trace must be gone at the end.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use busbar_registry::{
+    AppName, AppRecord, Generation, Lease, LeaseId, Refusal, Registration, Registry, Revision, Snapshot,
+    Watch, WebFormation,
+};
+use dyno_runtime::{
+    AppDefinition, Enforcement, InitProgram, Procfile, Runtime, RuntimeOptions, Tail, cgroup::Site,
+};
+
+/// Nothing here takes so long; only a failing test waits for it.
+pub const LONG: Duration = Duration::from_secs(30);
+
+/// A registry that remembers what it was told.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    told: Mutex<Vec<String>>,
+}
+
+impl Ledger {
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+    fn tell(&self, what: String) -> Result<Revision, Refusal> {
+        self.told.lock().unwrap().push(what);
+        Ok(Revision(1))
+    }
+}
+
+#[async_trait]
+impl Registry for Ledger {
+    async fn put_app(&self, _: AppRecord, _: Option<Revision>) -> Result<Revision, Refusal> {
+        unreachable!("the program puts apps")
+    }
+    async fn remove_app(&self, _: &AppName) -> Result<Revision, Refusal> {
+        unreachable!("the program removes apps")
+    }
+    async fn report_web(&self, _: &AppName, web: WebFormation) -> Result<Revision, Refusal> {
+        self.tell(format!("web {}/{}/{}", web.quantity, web.starting, web.crashed))
+    }
+    async fn register(&self, dyno: Registration) -> Result<Lease, Refusal> {
+        self.tell(format!("register {}", dyno.dyno))?;
+        let id = LeaseId(dyno.dyno.to_string());
+        Ok(Lease { id, generation: Generation(1), ttl_ms: dyno.ttl_ms, revision: Revision(1) })
+    }
+    async fn renew(&self, _: &LeaseId) -> Result<Lease, Refusal> {
+        Err(Refusal::LeaseGone)
+    }
+    async fn drain(&self, lease: &LeaseId) -> Result<Revision, Refusal> {
+        self.tell(format!("drain {}", lease.0))
+    }
+    async fn deregister(&self, lease: &LeaseId) -> Result<Revision, Refusal> {
+        self.tell(format!("deregister {}", lease.0))
+    }
+    async fn snapshot(&self) -> Result<Snapshot, Refusal> {
+        Ok(Snapshot::default())
+    }
+    async fn watch(&self, _: Revision) -> Result<Watch, Refusal> {
+        Ok(Box::pin(futures_util::stream::pending()))
+    }
+}
+
+/// A runtime, its app, and where it runs.
+pub(crate) struct House {
+    pub(crate) runtime: Runtime,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) app: AppName,
+    pub(crate) directory: tempfile::TempDir,
+    state: tempfile::TempDir,
+    instance: String,
+}
+
+/// The program that is both a dyno-init and a supervisor.
+pub(crate) fn supervise() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().and_then(Path::parent).unwrap().join("examples/supervise");
+    assert!(built.exists(), "{} is not built: cargo build -p dyno-runtime --examples", built.display());
+    built
+}
+
+/// Whether control groups can be made here; says so when not.
+pub(crate) fn cgroups_work() -> bool {
+    let probe = format!("probe-{}", std::process::id());
+    match Site::here(&probe).and_then(|site| site.prepare().map(|()| site.tidy())) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            false
+        }
+    }
+}
+
+/// With control groups where they can be made, and without.
+pub(crate) fn both_modes() -> Vec<Enforcement> {
+    if cgroups_work() { vec![Enforcement::Required, Enforcement::Off] } else { vec![Enforcement::Off] }
+}
+
+impl House {
+    /// A runtime without an app.
+    pub(crate) async fn open(change: impl FnOnce(&mut RuntimeOptions)) -> Self {
+        let (directory, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let unique = state.path().file_name().unwrap().to_string_lossy().replace('.', "");
+        let instance = format!("test-{unique}");
+        let mut options = RuntimeOptions {
+            instance: instance.clone(),
+            state_directory: Some(state.path().to_owned()),
+            init: InitProgram { program: supervise(), ..InitProgram::default() },
+            ..RuntimeOptions::default()
+        };
+        change(&mut options);
+        let ledger = Arc::new(Ledger::default());
+        let registry: Arc<Ledger> = Arc::clone(&ledger);
+        let runtime = Runtime::start(options, registry).await.unwrap();
+        Self { runtime, ledger, app: "shop".parse().unwrap(), directory, state, instance }
+    }
+
+    /// Runs an app with this Procfile and one dyno of each type.
+    pub(crate) async fn run(&self, procfile: &str, change: impl FnOnce(&mut AppDefinition)) -> Log {
+        let procfile = Procfile::parse(procfile).unwrap();
+        let mut definition = AppDefinition::new(self.app.clone(), self.directory.path().to_owned(), procfile);
+        change(&mut definition);
+        self.runtime.deploy(definition).await.unwrap();
+        let (lines, tail) = self.runtime.logs(&self.app, usize::MAX).unwrap();
+        Log { seen: lines.iter().map(|line| short(&line.to_string())).collect(), tail }
+    }
+
+    /// A pid that a dyno wrote into a file of its directory.
+    pub(crate) async fn pid_in(&self, file: &str) -> i32 {
+        pid_in(&self.directory.path().join(file)).await
+    }
+
+    /// Stops everything and looks for what should be gone.
+    pub(crate) async fn close(self) {
+        tokio::time::timeout(LONG, self.runtime.shutdown()).await.expect("shutdown takes too long");
+        assert_eq!(fs::read_dir(self.state.path().join("dynos")).unwrap().count(), 0, "records are left");
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let group = hierarchy.path().join("busbar").join(&self.instance);
+            assert!(!group.exists(), "{} is left", group.display());
+        }
+    }
+}
+
+/// A log as a test reads it: without the time.
+pub(crate) struct Log {
+    pub(crate) seen: Vec<String>,
+    tail: Tail,
+}
+
+impl Log {
+    /// Reads on until a line contains `text`.
+    pub(crate) async fn until(&mut self, text: &str) {
+        self.until_nth(1, text).await;
+    }
+
+    /// Reads on until `nth` lines contain `text`.
+    pub(crate) async fn until_nth(&mut self, nth: usize, text: &str) {
+        let read = async {
+            while self.seen.iter().filter(|line| line.contains(text)).count() < nth {
+                let line = self.tail.next().await.expect("the app is gone");
+                self.seen.push(short(&line.to_string()));
+            }
+        };
+        let in_time = tokio::time::timeout(LONG, read).await.is_ok();
+        assert!(in_time, "{nth} × {text:?} did not come; the log is {:#?}", self.seen);
+    }
+
+    /// The lines that contain `text`.
+    pub(crate) fn with(&self, text: &str) -> Vec<&str> {
+        self.seen.iter().filter(|line| line.contains(text)).map(String::as_str).collect()
+    }
+}
+
+fn short(line: &str) -> String {
+    line.split_once(' ').unwrap().1.to_owned()
+}
+
+/// Waits until `holds`, by looking.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + LONG;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A pid that somebody writes into a file.
+pub(crate) async fn pid_in(file: &Path) -> i32 {
+    let mut pid = None;
+    eventually(&format!("a pid in {}", file.display()), || {
+        pid = fs::read_to_string(file).ok().and_then(|text| text.strip_suffix('\n')?.parse().ok());
+        pid.is_some()
+    })
+    .await;
+    pid.unwrap()
+}
+
+/// Whether the process runs; a zombie does not.
+pub(crate) fn runs(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}

@@ -1,0 +1,253 @@
+//! What the proxy sees of an HTTP/1 connection during one request.
+
+#![expect(clippy::indexing_slicing, reason = "ranges within what was just filled or sent")]
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+    task::{Context, Poll, ready},
+};
+
+use super::Connection;
+use crate::{
+    h1::{
+        body::Body,
+        chunked::KeepFraming,
+        framing::Framing,
+        request::{Persistence, Version},
+    },
+    io::Transport,
+    proxy::{Client, Request},
+    route::{Fault, fault::RequestError, forward},
+    worker::{Worker, buffers::Buffer},
+};
+
+/// The client of one request.
+pub(super) struct H1Client<'a, T> {
+    worker: &'a Worker,
+    connection: &'a mut Connection<T>,
+    /// Bytes to be sent before anything else: heads.
+    out: &'a mut Vec<u8>,
+    out_sent: usize,
+    body: Body,
+    version: Version,
+    /// Waits for `100 Continue` before it sends its body.
+    waits_for_continue: bool,
+    /// What is pending cannot be read without more behind it: a line of the chunked coding that is not whole yet.
+    needs_more: bool,
+    /// The client will send nothing more, on an upgraded connection.
+    ended: bool,
+    bytes_sent: u64,
+}
+
+impl<'a, T: Transport> H1Client<'a, T> {
+    pub(super) fn new(
+        worker: &'a Worker,
+        connection: &'a mut Connection<T>,
+        request: &Request<'_>,
+        out: &'a mut Vec<u8>,
+    ) -> Self {
+        let mut client = Self::without_request(worker, connection, out);
+        client.body = Body::new(request.head.framing, KeepFraming::Yes);
+        client.version = request.head.version;
+        client
+    }
+
+    /// A client whose request could not be read.
+    pub(super) fn without_request(
+        worker: &'a Worker,
+        connection: &'a mut Connection<T>,
+        out: &'a mut Vec<u8>,
+    ) -> Self {
+        out.clear();
+        let body = Body::new(Framing::Empty, KeepFraming::Yes);
+        Self {
+            worker,
+            connection,
+            out,
+            out_sent: 0,
+            body,
+            version: Version::Http11,
+            waits_for_continue: false,
+            needs_more: false,
+            ended: false,
+            bytes_sent: 0,
+        }
+    }
+
+    /// Copies what is pending into `buf` and, if that is not enough to go on with, receives more behind it.
+    /// How many bytes came from where. Nothing is used up yet, so `Pending` changes nothing.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<Filled, Fault>> {
+        let room = buf.len().min(self.body.appetite());
+        let pending = self.connection.pending.as_ref().map_or(&[][..], |pending| pending.filled());
+        let copied = pending.len().min(room);
+        buf[..copied].copy_from_slice(&pending[..copied]);
+        if copied > 0 && !self.needs_more {
+            return Poll::Ready(Ok(Filled { copied, received: 0 }));
+        }
+        match ready!(self.connection.io.poll_recv(cx, &mut buf[copied..room])) {
+            Ok(0) if matches!(self.body, Body::UntilClose) => {
+                self.ended = true;
+                Poll::Ready(Ok(Filled { copied, received: 0 }))
+            }
+            Ok(0) | Err(_) => Poll::Ready(Err(Fault::ClientInterrupted)),
+            Ok(received) => Poll::Ready(Ok(Filled { copied, received })),
+        }
+    }
+
+    /// Of the bytes in `buf`, the first `read` were used up; the others stay pending.
+    fn settle(&mut self, buf: &[u8], filled: Filled, read: usize) {
+        let unread = &buf[read.max(filled.copied)..filled.copied + filled.received];
+        if let Some(pending) = &mut self.connection.pending {
+            pending.consume(read.min(filled.copied));
+        }
+        if !unread.is_empty() {
+            self.connection.pending.get_or_insert_with(|| self.worker.buffers.small()).append(unread);
+        }
+        self.connection.pending.take_if(|pending| pending.is_empty());
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.out_sent < self.out.len() {
+            let n = ready!(self.connection.io.poll_send(cx, &[IoSlice::new(&self.out[self.out_sent..])]))?;
+            self.sent(n)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Accounts for `n` sent bytes; how many of them were of the body.
+    fn sent(&mut self, n: usize) -> io::Result<usize> {
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.bytes_sent += n as u64;
+        let of_out = n.min(self.out.len() - self.out_sent);
+        self.out_sent += of_out;
+        if self.out_sent == self.out.len() {
+            self.out.clear();
+            self.out_sent = 0;
+        }
+        Ok(n - of_out)
+    }
+}
+
+/// Where the bytes in a buffer came from, in this order.
+#[derive(Clone, Copy)]
+struct Filled {
+    copied: usize,
+    received: usize,
+}
+
+impl<T: Transport> Client for H1Client<'_, T> {
+    fn poll_body_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.connection.pending.is_some() && !self.needs_more {
+            return Poll::Ready(Ok(()));
+        }
+        if mem::take(&mut self.waits_for_continue) {
+            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if !self.out.is_empty() {
+            ready!(self.poll_flush(cx)).map_err(|_| Fault::ClientInterrupted)?;
+        }
+        self.connection.io.poll_recv_ready(cx).map_err(|_| Fault::ClientInterrupted)
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, Fault>> {
+        loop {
+            let filled = ready!(self.poll_fill(cx, buf))?;
+            let all = filled.copied + filled.received;
+            let step = self.body.step(&mut buf[..all]).map_err(|_| RequestError::BadChunk)?;
+            self.settle(buf, filled, step.read);
+            self.needs_more = step.starved;
+            if step.kept > 0 || self.is_body_done() {
+                return Poll::Ready(Ok(step.kept));
+            }
+        }
+    }
+
+    fn is_body_done(&self) -> bool {
+        self.ended || self.body.is_done()
+    }
+
+    /// Reads ahead meanwhile, but no further than one buffer.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.connection.pending.as_ref().is_some_and(Buffer::is_full) {
+                return Poll::Pending;
+            }
+            if ready!(self.connection.io.poll_recv_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            let pending = self.connection.pending.get_or_insert_with(|| self.worker.buffers.small());
+            match ready!(self.connection.io.poll_recv(cx, pending.spare())) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(n) => pending.fill(n),
+            }
+        }
+    }
+
+    fn answer_continue(&mut self) {
+        self.waits_for_continue = true;
+    }
+
+    fn keeps_chunks(&self) -> bool {
+        self.version == Version::Http11
+    }
+
+    fn takes_interim_responses(&self) -> bool {
+        self.version == Version::Http11
+    }
+
+    fn begin_head(&mut self, status: u16, reason: &[u8]) {
+        self.waits_for_continue = false;
+        self.out.extend_from_slice(b"HTTP/1.1 ");
+        self.out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+        self.out.push(b' ');
+        self.out.extend_from_slice(reason);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        forward::line(self.out, name, value);
+    }
+
+    fn end_head(&mut self, persistence: Option<Persistence>) {
+        match (persistence, self.version) {
+            (Some(Persistence::Close), _) => forward::line(self.out, b"Connection", b"close"),
+            (Some(Persistence::KeepAlive), Version::Http10) => {
+                forward::line(self.out, b"Connection", b"keep-alive");
+            }
+            (Some(Persistence::KeepAlive), Version::Http11) | (None, _) => {}
+        }
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>> {
+        if body.is_empty() {
+            return self.poll_flush(cx).map_ok(|()| 0);
+        }
+        loop {
+            let slices = [IoSlice::new(&self.out[self.out_sent..]), IoSlice::new(body)];
+            let slices = if self.out.is_empty() { &slices[1..] } else { &slices[..] };
+            let n = ready!(self.connection.io.poll_send(cx, slices))?;
+            let of_body = self.sent(n)?;
+            if of_body > 0 {
+                return Poll::Ready(Ok(of_body));
+            }
+        }
+    }
+
+    fn upgrade(&mut self) {
+        self.body = Body::UntilClose;
+        self.ended = false;
+        self.needs_more = false;
+    }
+
+    fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.io.poll_close_send(cx)
+    }
+
+    fn bytes_sent(&self) -> u64 {
+        self.bytes_sent
+    }
+}

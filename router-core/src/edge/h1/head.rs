@@ -1,0 +1,193 @@
+//! Reads the next head, holding no buffer until its first byte is there.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use super::Connection;
+use crate::{
+    h1::{
+        limits::RequestLimits,
+        request::{self, RequestHead},
+    },
+    io::Transport,
+    route::{Fault, Moment, fault::RequestFlaw},
+    worker::{
+        Worker,
+        buffers::{Buffer, LentDesk},
+        sweep::Timer,
+    },
+};
+
+/// Empty lines that may come before a request line (RFC 9112 §2.2; Heroku's router takes five).
+const EMPTY_LINES: usize = 5;
+
+/// A request's head, with the text its places refer to.
+pub(super) struct Incoming {
+    /// Exactly the head; what came behind it is pending on the connection.
+    pub(super) text: Buffer,
+    /// Its fields are in `desk.request_fields`.
+    pub(super) desk: LentDesk,
+    pub(super) head: RequestHead,
+}
+
+/// What came next.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives in the connection's future, which has room for a request anyway"
+)]
+pub(super) enum NextHead {
+    Head(Incoming),
+    /// Something that is no request, or none that may be served.
+    Flawed(Fault, Buffer),
+    /// The client left, idled too long, or the server drains.
+    Closed,
+}
+
+/// Waits for the next head.
+///
+/// # Cancel safety
+/// Dropped, the connection is of no further use.
+pub(super) async fn next<T: Transport>(
+    worker: &Worker,
+    connection: &mut Connection<T>,
+    timer: &Timer,
+) -> NextHead {
+    let Some(mut text) = first_bytes(worker, connection, timer).await else { return NextHead::Closed };
+    let deadline = worker.now() + worker.options.head_timeout;
+    let mut desk = worker.buffers.desk();
+    loop {
+        match step(worker, connection, &mut text, &mut desk) {
+            Ok(Some(head)) => return NextHead::Head(Incoming { text, desk, head }),
+            Err(fault) => return NextHead::Flawed(fault, text),
+            Ok(None) => {}
+        }
+        match another_line(worker, connection, timer, &mut text, deadline).await {
+            More::Bytes => {}
+            More::Late if text.is_empty() => return NextHead::Closed,
+            More::Late => return NextHead::Flawed(RequestFlaw::HeadTimeout.into(), text),
+            More::End => return NextHead::Closed,
+        }
+    }
+}
+
+/// The bytes that are pending, or the first that come. Meanwhile the connection is idle and costs no buffer.
+async fn first_bytes<T: Transport>(
+    worker: &Worker,
+    connection: &mut Connection<T>,
+    timer: &Timer,
+) -> Option<Buffer> {
+    if let Some(pending) = connection.pending.take().filter(|pending| !pending.is_empty()) {
+        return Some(pending);
+    }
+    let idle_until = worker.now() + worker.options.keepalive_timeout;
+    let io = &mut connection.io;
+    poll_fn(|cx| {
+        loop {
+            if io.poll_recv_ready(cx).is_pending() {
+                return park(worker, cx, timer, idle_until).map(|()| None);
+            }
+            let mut text = worker.buffers.small();
+            match io.poll_recv(cx, text.spare()) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(n)) => {
+                    text.fill(n);
+                    return Poll::Ready(Some(text));
+                }
+                Poll::Pending => {}
+            }
+        }
+    })
+    .await
+}
+
+/// Ready when there is no more reason to wait: time is up, or the server drains.
+fn park(worker: &Worker, cx: &Context<'_>, timer: &Timer, until: Moment) -> Poll<()> {
+    if worker.drain.is_draining() || worker.now() >= until {
+        return Poll::Ready(());
+    }
+    timer.set(cx, until);
+    Poll::Pending
+}
+
+enum More {
+    Bytes,
+    End,
+    Late,
+}
+
+/// Receives until another line is whole, or the head is too long: parsing anew for each byte would be costly.
+async fn another_line<T: Transport>(
+    worker: &Worker,
+    connection: &mut Connection<T>,
+    timer: &Timer,
+    text: &mut Buffer,
+    deadline: Moment,
+) -> More {
+    poll_fn(|cx| {
+        loop {
+            if text.is_full() {
+                text.make_room();
+            }
+            match connection.io.poll_recv(cx, text.spare()) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(More::End),
+                Poll::Ready(Ok(n)) => {
+                    let line = memchr::memchr(b'\n', text.spare().get(..n).unwrap_or_default()).is_some();
+                    text.fill(n);
+                    if line || is_too_long(text.filled(), &worker.options.request_limits) {
+                        return Poll::Ready(More::Bytes);
+                    }
+                }
+                Poll::Pending if worker.now() >= deadline || worker.is_cut() => {
+                    return Poll::Ready(More::Late);
+                }
+                Poll::Pending => {
+                    timer.set(cx, deadline);
+                    return Poll::Pending;
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Whether there is no point in waiting for the end of the line.
+fn is_too_long(text: &[u8], limits: &RequestLimits) -> bool {
+    text.len() >= limits.head || (text.len() > limits.line && memchr::memchr(b'\n', text).is_none())
+}
+
+/// Parses what is there. A whole head leaves exactly its bytes in `text`; the rest becomes pending.
+fn step<T>(
+    worker: &Worker,
+    connection: &mut Connection<T>,
+    text: &mut Buffer,
+    desk: &mut LentDesk,
+) -> Result<Option<RequestHead>, Fault> {
+    skip_empty_lines(text)?;
+    let Some(head) =
+        request::parse(text.filled(), &worker.options.request_limits, &mut desk.get().request_fields)?
+    else {
+        return Ok(None);
+    };
+    let behind = text.split_off(head.length);
+    if !behind.is_empty() {
+        let mut pending = worker.buffers.small();
+        pending.append(behind);
+        connection.pending = Some(pending);
+    }
+    Ok(Some(head))
+}
+
+fn skip_empty_lines(text: &mut Buffer) -> Result<(), Fault> {
+    let empty = text.filled().chunks_exact(2).take_while(|pair| pair == b"\r\n").count();
+    if empty > EMPTY_LINES {
+        return Err(RequestFlaw::BadRequestLine.into());
+    }
+    text.consume(2 * empty);
+    match text.filled() {
+        [b'\n', ..] => Err(RequestFlaw::BareLf.into()),
+        [b'\r', second, ..] if *second != b'\n' => Err(RequestFlaw::BareCr.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! The narrow seam between the proxy and the sockets.
+//!
+//! - [`Transport`]: one connection: wait without a buffer, receive into a lent one, send from several, close.
+//!
+//! `proxy/` knows only this, so another backend (TLS, io_uring, memory) stands beside TCP without touching it.
+
+use std::{
+    io::{self, IoSlice},
+    net::Shutdown,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// One connection, as the proxy sees it. All calls are cancel safe: `Pending` means that nothing happened.
+pub(crate) trait Transport: 'static {
+    /// Ready when [`Transport::poll_recv`] would not wait: bytes, end of stream or an error are there.
+    /// No buffer is held meanwhile, so an idle connection costs none.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn poll_recv_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Receives into `buf`; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Sends some bytes of `slices`, in order, and says how many.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Tells the other side that nothing more comes; receiving goes on.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Transport for TcpStream {
+    fn poll_recv_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    /// A short read tells tokio that the socket is empty, so the next call waits without another syscall.
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        Pin::new(self).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match slices {
+            [one] => Pin::new(self).poll_write(cx, one),
+            several => Pin::new(self).poll_write_vectored(cx, several),
+        }
+    }
+
+    fn poll_close_send(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket2::SockRef::from(&*self).shutdown(Shutdown::Write))
+    }
+}

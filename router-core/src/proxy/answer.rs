@@ -1,0 +1,128 @@
+//! What the client gets when there is no response: a page for the [`Fault`], or, when part of a response was sent
+//! already, a cut connection.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use super::{After, Call, Client, head::values, record::Record};
+use crate::{
+    h1::{field::Kind, request::Persistence},
+    route::{
+        Fault,
+        page::{self, Format},
+    },
+    worker::{Worker, sweep::Timer},
+};
+
+/// Answers a request that a fault has ended.
+pub(super) async fn fault<C: Client>(call: &mut Call<'_, C>, record: &mut Record, fault: Fault) -> After {
+    record.fault = Some(fault);
+    if record.status.is_some() || !fault.is_answered() {
+        return After::Cut;
+    }
+    let (worker, head) = (call.worker, call.request.head);
+    let app = worker.table.borrow_mut().find(head.host.as_str());
+    let routing = app.map(|app| app.with_set(|set| Arc::clone(&set.routing)));
+    let closes = fault.facts().closes_client || !call.client.is_body_done() || worker.drain.is_draining();
+    let page = Page {
+        fault,
+        format: Format::preferred(values(&call.request, Kind::Accept)),
+        url: routing.as_deref().and_then(|routing| page::custom(fault, routing)),
+        only_head: head.is_head,
+        persistence: if closes { Persistence::Close } else { head.persistence },
+    };
+    send(worker, call.timer, call.client, record, &page).await
+}
+
+/// Answers what could not be read as a request.
+pub(super) async fn unread<C: Client>(
+    worker: &Worker,
+    timer: &Timer,
+    client: &mut C,
+    record: &mut Record,
+    fault: Fault,
+) -> After {
+    record.fault = Some(fault);
+    let page =
+        Page { fault, format: Format::Html, url: None, only_head: false, persistence: Persistence::Close };
+    send(worker, timer, client, record, &page).await
+}
+
+struct Page<'a> {
+    fault: Fault,
+    format: Format,
+    url: Option<&'a str>,
+    only_head: bool,
+    persistence: Persistence,
+}
+
+async fn send<C: Client>(
+    worker: &Worker,
+    timer: &Timer,
+    client: &mut C,
+    record: &mut Record,
+    page: &Page<'_>,
+) -> After {
+    let facts = page.fault.facts();
+    let mut body = Vec::new();
+    page::render(page.fault, page.format, &record.request_id, page.url, &mut body);
+    client.begin_head(facts.status, reason(facts.status).as_bytes());
+    client.field(b"Content-Type", page.format.content_type().as_bytes());
+    client.field(b"Content-Length", itoa::Buffer::new().format(body.len()).as_bytes());
+    client.field(b"Cache-Control", b"no-cache, no-store");
+    client.field(b"X-Request-Id", record.request_id.as_bytes());
+    client.field(b"Via", b"1.1 busbar");
+    client.end_head(Some(page.persistence));
+    record.status = Some(facts.status);
+    let rest = if page.only_head { &[][..] } else { &body };
+    if deliver(worker, timer, client, rest).await { After::from(page.persistence) } else { After::Cut }
+}
+
+/// Sends the head and the body; whether the client took them in time.
+async fn deliver<C: Client>(worker: &Worker, timer: &Timer, client: &mut C, mut body: &[u8]) -> bool {
+    let deadline = worker.now() + worker.options.head_timeout;
+    poll_fn(|cx| {
+        loop {
+            match client.poll_send(cx, body) {
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Ready(Ok(n)) => body = body.get(n..).unwrap_or_default(),
+                Poll::Pending if worker.now() >= deadline => return Poll::Ready(false),
+                Poll::Pending => {
+                    timer.set(cx, deadline);
+                    return Poll::Pending;
+                }
+            }
+            if body.is_empty() {
+                return client.poll_send(cx, body).map(|flushed| flushed.is_ok());
+            }
+        }
+    })
+    .await
+}
+
+/// The reason phrases of the statuses a [`Fault`] has (RFC 9110 §15).
+const fn reason(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        495 => "TLS Certificate Mismatch",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+impl From<Persistence> for After {
+    fn from(persistence: Persistence) -> Self {
+        match persistence {
+            Persistence::KeepAlive => Self::KeepAlive,
+            Persistence::Close => Self::Close,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What an edge must be able to do for the proxy: the client's side of one request.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use crate::{h1::request::Persistence, route::Fault};
+
+/// The client of one request. All calls are cancel safe: `Pending` means that nothing was lost.
+pub(crate) trait Client {
+    /// Ready when [`Client::poll_body`] would not wait. No buffer is held meanwhile.
+    fn poll_body_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>>;
+
+    /// The next bytes of the request's body, in the form the dyno gets them (chunks, if it is chunked). Zero only
+    /// when the body is done.
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, Fault>>;
+
+    /// Whether the whole body was handed out.
+    fn is_body_done(&self) -> bool;
+
+    /// Ready when the client has gone. Only asked once the body is done.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Before the body is waited for, the client must be told to go on (`100 Continue`).
+    fn answer_continue(&mut self);
+
+    /// Whether a chunked response is passed on chunk by chunk; else only its data is.
+    fn keeps_chunks(&self) -> bool;
+
+    /// Whether 1xx responses may be sent to it.
+    fn takes_interim_responses(&self) -> bool;
+
+    /// Begins a response's head. Nothing is sent before [`Client::poll_send`].
+    fn begin_head(&mut self, status: u16, reason: &[u8]);
+
+    /// Adds a header to it.
+    fn field(&mut self, name: &[u8], value: &[u8]);
+
+    /// Ends it; says what becomes of the connection, except in a 1xx.
+    fn end_head(&mut self, persistence: Option<Persistence>);
+
+    /// Sends whatever heads are there, then some of `body`; how much of `body`. With an empty `body`: ready when
+    /// the heads are sent.
+    fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// From now on both directions carry plain bytes until they are closed.
+    fn upgrade(&mut self);
+
+    /// Tells an upgraded client that nothing more comes.
+    fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Bytes sent to it so far, heads included.
+    fn bytes_sent(&self) -> u64;
+}

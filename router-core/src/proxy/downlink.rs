@@ -1,0 +1,214 @@
+//! The response on its way to the client: its head, read whole, then its body as it comes.
+
+use std::task::{Context, Poll, ready};
+
+use super::Client;
+use crate::{
+    h1::{
+        body::Body,
+        chunked::KeepFraming,
+        field::Field,
+        framing::Framing,
+        limits::ResponseLimits,
+        response::{self, ResponseHead},
+    },
+    io::Transport,
+    route::Fault,
+    worker::{
+        Worker,
+        buffers::{Buffer, SMALL},
+    },
+};
+
+/// How far the response got.
+pub(super) struct Downlink {
+    buffer: Option<Buffer>,
+    body: Body,
+    /// Of the buffered bytes, so many are to be passed on…
+    pass: usize,
+    /// …and so many behind them are used up as well.
+    skip: usize,
+    /// What is buffered cannot be read without more behind it.
+    needs_more: bool,
+    ended: bool,
+    /// The body is big, so its next buffer is, too.
+    big: bool,
+    /// Bytes received from the dyno.
+    pub(super) received: u64,
+}
+
+/// What a wait for the response's head ended with.
+pub(super) enum HeadOrEnd {
+    Head(ResponseHead),
+    /// The connection ended before a whole head.
+    End,
+}
+
+/// What [`Downlink::poll_relay`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    Client,
+    Dyno,
+}
+
+impl Downlink {
+    pub(super) fn new() -> Self {
+        Self {
+            buffer: None,
+            body: Body::new(Framing::Empty, KeepFraming::Yes),
+            pass: 0,
+            skip: 0,
+            needs_more: false,
+            ended: false,
+            big: false,
+            received: 0,
+        }
+    }
+
+    /// The bytes of the last head and what came behind it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], |buffer| buffer.filled())
+    }
+
+    /// Reads until a head is whole.
+    pub(super) fn poll_head<D: Transport>(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        limits: &ResponseLimits,
+        fields: &mut Vec<Field>,
+        dyno: &mut D,
+    ) -> Poll<Result<HeadOrEnd, Fault>> {
+        loop {
+            if let Some(buffer) = self.buffer.as_ref().filter(|buffer| !buffer.is_empty())
+                && !self.needs_more
+            {
+                if let Some(head) = response::parse(buffer.filled(), limits, fields)? {
+                    return Poll::Ready(Ok(HeadOrEnd::Head(head)));
+                }
+                self.needs_more = true;
+            }
+            match ready!(self.poll_recv(cx, worker, dyno)) {
+                Some(_) => self.needs_more = false,
+                None => return Poll::Ready(Ok(HeadOrEnd::End)),
+            }
+        }
+    }
+
+    /// The head that was found is used up.
+    pub(super) fn head_is_read(&mut self, length: usize) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.consume(length);
+        }
+        self.buffer.take_if(|buffer| buffer.is_empty());
+        self.needs_more = false;
+    }
+
+    /// From now on this body is relayed.
+    pub(super) fn begin_body(&mut self, framing: Framing, keep: KeepFraming) {
+        self.big = matches!(framing, Framing::Length(length) if length > SMALL as u64);
+        self.body = Body::new(framing, keep);
+    }
+
+    /// Relays the body until its end, for as long as neither side makes it wait; then says which one does.
+    pub(super) fn poll_relay<C: Client, D: Transport>(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        client: &mut C,
+        dyno: &mut D,
+        waits_for: &mut WaitsFor,
+    ) -> Poll<Result<(), Fault>> {
+        loop {
+            self.take_in()?;
+            *waits_for = WaitsFor::Client;
+            let over = self.ended || self.body.is_done();
+            if self.pass > 0 || over {
+                let out = self.bytes().get(..self.pass).unwrap_or_default();
+                let sent = ready!(client.poll_send(cx, out)).map_err(|_| Fault::ClientInterrupted)?;
+                self.passed(sent);
+                if over && self.pass == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            *waits_for = WaitsFor::Dyno;
+            let received = match self.poll_recv(cx, worker, dyno) {
+                Poll::Ready(received) => received,
+                // Nothing more for now: a head that waits for company goes alone.
+                Poll::Pending => {
+                    if client.poll_send(cx, &[]).map_err(|_| Fault::ClientInterrupted)?.is_pending() {
+                        *waits_for = WaitsFor::Client;
+                    }
+                    return Poll::Pending;
+                }
+            };
+            match received {
+                Some(_) => self.needs_more = false,
+                None if matches!(self.body, Body::UntilClose) => self.ended = true,
+                None => return Poll::Ready(Err(Fault::ServerRequestInterrupted)),
+            }
+        }
+    }
+
+    /// Reads what is buffered as part of the body, if none of it waits to be passed on.
+    fn take_in(&mut self) -> Result<(), Fault> {
+        let Some(buffer) = &mut self.buffer else { return Ok(()) };
+        if self.pass > 0 || self.needs_more || buffer.is_empty() || self.body.is_done() {
+            return Ok(());
+        }
+        let step = self.body.step(buffer.filled_mut()).map_err(|_| Fault::PoorlyFormattedResponse)?;
+        self.needs_more = step.starved;
+        self.pass = step.kept;
+        self.skip = step.read - step.kept;
+        if self.pass == 0 {
+            self.passed(0);
+        }
+        Ok(())
+    }
+
+    /// So many bytes were passed on.
+    fn passed(&mut self, n: usize) {
+        self.pass -= n;
+        if let Some(buffer) = &mut self.buffer {
+            buffer.consume(n);
+            if self.pass == 0 {
+                buffer.consume(self.skip);
+                self.skip = 0;
+            }
+        }
+        self.buffer.take_if(|buffer| buffer.is_empty());
+    }
+
+    /// Receives behind what is buffered; `None` at the end of the stream. No buffer is held while nothing is there.
+    fn poll_recv<D: Transport>(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        dyno: &mut D,
+    ) -> Poll<Option<usize>> {
+        if self.buffer.is_none() {
+            if ready!(dyno.poll_recv_ready(cx)).is_err() {
+                return Poll::Ready(None);
+            }
+            self.buffer = Some(if self.big { worker.buffers.big() } else { worker.buffers.small() });
+        }
+        let Some(buffer) = &mut self.buffer else { return Poll::Ready(None) };
+        if buffer.is_full() {
+            buffer.make_room();
+        }
+        let received = dyno.poll_recv(cx, buffer.spare());
+        if let Poll::Ready(Ok(n)) = received {
+            buffer.fill(n);
+            self.received += n as u64;
+            self.big |= buffer.is_full();
+        }
+        self.buffer.take_if(|buffer| buffer.is_empty());
+        received.map(|received| received.ok().filter(|n| *n > 0))
+    }
+
+    /// Whether the dyno has sent more than its response.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.buffer.is_some()
+    }
+}

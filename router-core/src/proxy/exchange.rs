@@ -1,0 +1,266 @@
+//! The request out and the response in, both at once: a dyno may answer while the request still comes in.
+//!
+//! - [`Exchange`]: one request at one dyno.
+//! - [`Trouble`]: how it can end otherwise than with a response.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use busbar_registry::Balance;
+
+use super::{
+    After, Call, Client,
+    connect::Line,
+    downlink::{Downlink, HeadOrEnd, WaitsFor},
+    head::{self, Response},
+    record::Record,
+    select::Selected,
+    tunnel,
+    uplink::Uplink,
+};
+use crate::{
+    h1::{chunked::KeepFraming, framing::Framing, request::Persistence, response::ResponseHead},
+    route::{Fault, RequestClock, deadline::Party},
+};
+
+/// How an exchange can end otherwise than with a response.
+pub(super) enum Trouble {
+    Fault(Fault),
+    /// The kept connection turned out to be closed; nothing happened yet that could not be repeated.
+    Stale,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// One request at one dyno.
+pub(super) struct Exchange<'c, 'a, C> {
+    pub(super) call: &'c mut Call<'a, C>,
+    pub(super) clock: &'c mut RequestClock,
+    record: &'c mut Record,
+    pub(super) line: Line,
+    pub(super) up: Uplink,
+    pub(super) down: Downlink,
+    /// Whose turn it was last, each way, and how many bytes had moved then.
+    up_seen: Option<(Party, u64)>,
+    down_seen: Option<(Party, u64)>,
+    continued: bool,
+}
+
+impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
+    pub(super) fn new(
+        call: &'c mut Call<'a, C>,
+        clock: &'c mut RequestClock,
+        record: &'c mut Record,
+        line: Line,
+    ) -> Self {
+        clock.connected(call.worker.now());
+        let (up, down) = (Uplink::default(), Downlink::new());
+        Self { call, clock, record, line, up, down, up_seen: None, down_seen: None, continued: false }
+    }
+
+    /// Carries the request out and the response in.
+    pub(super) async fn run(mut self, selected: &Selected) -> Result<After, Trouble> {
+        let head = loop {
+            let head = poll_fn(|cx| self.poll_head(cx)).await?;
+            match head.status {
+                101 => return self.switch(&head).await,
+                100..200 => self.interim(&head, selected)?,
+                _ => break head,
+            }
+        };
+        let framing = head.body(self.call.request.head.is_head);
+        if selected.routing.balance == Balance::PeakEwma {
+            self.measure();
+        }
+        let persistence = self.begin(&head, framing);
+        poll_fn(|cx| self.poll_relay(cx)).await?;
+        self.keep_connection(&head, framing, selected);
+        Ok(After::from(persistence))
+    }
+
+    /// Tells the dyno's load how long it took to answer.
+    fn measure(&self) {
+        let now = self.call.worker.now();
+        let began = self.record.connected.unwrap_or(now);
+        self.line.slot.dyno().load.answered(now.since(began), now);
+    }
+
+    /// The next response head, the request being sent meanwhile.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Trouble>> {
+        // A 1xx may still wait to be sent.
+        if matches!(self.call.client.poll_send(cx, &[]), Poll::Ready(Err(_))) {
+            return Poll::Ready(Err(Fault::ClientInterrupted.into()));
+        }
+        self.poll_up(cx)?;
+        let limits = &self.call.worker.options.response_limits;
+        match self.down.poll_head(
+            cx,
+            self.call.worker,
+            limits,
+            self.call.papers.response_fields,
+            &mut self.line.stream,
+        )? {
+            Poll::Ready(HeadOrEnd::Head(head)) => return Poll::Ready(Ok(head)),
+            Poll::Ready(HeadOrEnd::End) => return Poll::Ready(Err(self.ended_early())),
+            Poll::Pending => {}
+        }
+        if self.up.is_over() && self.call.client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Fault::ClientInterrupted.into()));
+        }
+        self.poll_expired(cx).map(Err)
+    }
+
+    /// Sends on, and keeps the clock informed of whose turn it is.
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        if self.up.is_over() {
+            return Ok(());
+        }
+        let Call { worker, client, papers, .. } = &mut *self.call;
+        let head = papers.to_dyno.as_slice();
+        match self.up.poll(cx, worker, head, *client, &mut self.line.stream)? {
+            Poll::Ready(()) => self.clock.request_sent(self.call.worker.now()),
+            Poll::Pending => {
+                let turn = if self.up.waits_for_client(head) { Party::Client } else { Party::Dyno };
+                let seen = Some((turn, self.up.sent));
+                if self.up_seen != seen {
+                    self.up_seen = seen;
+                    self.clock.upload_waits_for(turn, self.call.worker.now());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The dyno closed its connection before its response began.
+    fn ended_early(&self) -> Trouble {
+        let untouched = self.down.received == 0 && !self.up.took_body;
+        if self.line.reused && untouched && (self.call.request.head.is_idempotent || self.up.sent == 0) {
+            Trouble::Stale
+        } else if self.down.received == 0 {
+            Fault::ClosedWithoutResponse.into()
+        } else {
+            Fault::ServerRequestInterrupted.into()
+        }
+    }
+
+    /// When the wait took too long, or the server is at its end: the fault.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Trouble> {
+        if self.call.worker.is_cut() {
+            return Poll::Ready(Fault::ForcedClose.into());
+        }
+        if let Some(fault) = self.clock.expired(self.call.worker.now()) {
+            return Poll::Ready(fault.into());
+        }
+        self.call.timer.set(cx, self.clock.deadline());
+        Poll::Pending
+    }
+
+    /// A 1xx: passed on to whom it concerns.
+    fn interim(&mut self, head: &ResponseHead, selected: &Selected) -> Result<(), Fault> {
+        let is_continue = head.status == 100;
+        if is_continue && self.continued {
+            return Err(Fault::PoorlyFormattedResponse);
+        }
+        self.continued |= is_continue;
+        let answered =
+            is_continue && self.call.request.head.expects_continue && selected.routing.answer_continue;
+        if self.call.client.takes_interim_responses() && !answered {
+            if is_continue {
+                self.call.client.begin_head(100, b"Continue");
+                self.call.client.end_head(None);
+            } else {
+                let response =
+                    Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes() };
+                head::to_client(self.call.client, &response, None, self.call.papers.via);
+            }
+        }
+        self.down.head_is_read(head.length);
+        Ok(())
+    }
+
+    /// Hands the head to the client; says what becomes of its connection.
+    fn begin(&mut self, head: &ResponseHead, framing: Framing) -> Persistence {
+        let keep = if self.call.client.keeps_chunks() { KeepFraming::Yes } else { KeepFraming::No };
+        let ends_by_close =
+            framing == Framing::UntilClose || (framing == Framing::Chunked && keep == KeepFraming::No);
+        let persistence = if ends_by_close || !self.up.is_whole() || self.call.worker.drain.is_draining() {
+            Persistence::Close
+        } else {
+            self.call.request.head.persistence
+        };
+        self.hand_over(head, Some(persistence));
+        self.down.begin_body(framing, keep);
+        self.clock.first_byte(self.call.worker.now());
+        persistence
+    }
+
+    fn hand_over(&mut self, head: &ResponseHead, persistence: Option<Persistence>) {
+        let response = Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes() };
+        head::to_client(self.call.client, &response, persistence, self.call.papers.via);
+        self.record.status = Some(head.status);
+        self.down.head_is_read(head.length);
+    }
+
+    /// The body, until its end.
+    fn poll_relay(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
+        self.poll_up(cx)?;
+        let mut waits_for = WaitsFor::Dyno;
+        let relayed = self.down.poll_relay(
+            cx,
+            self.call.worker,
+            self.call.client,
+            &mut self.line.stream,
+            &mut waits_for,
+        )?;
+        if relayed.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let turn = match waits_for {
+            WaitsFor::Client => Party::Client,
+            WaitsFor::Dyno => Party::Dyno,
+        };
+        let seen = Some((turn, self.down.received + self.call.client.bytes_sent()));
+        if self.down_seen != seen {
+            self.down_seen = seen;
+            self.clock.download_waits_for(turn, self.call.worker.now());
+        }
+        if turn == Party::Dyno && self.up.is_over() && self.call.client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Fault::ClientInterrupted.into()));
+        }
+        self.poll_expired(cx).map(Err)
+    }
+
+    /// Keeps the connection to the dyno for the next request, if there is nothing doubtful about it.
+    fn keep_connection(self, head: &ResponseHead, framing: Framing, selected: &Selected) {
+        let clean = self.up.is_whole() && !self.down.has_leftovers();
+        let keepalive = selected.routing.dyno_keepalive_ms;
+        if head.reusable && framing != Framing::UntilClose && clean && keepalive.0 > 0 {
+            let until = self.call.worker.now() + keepalive.duration();
+            self.call.worker.pool.put(self.line.slot.dyno().key, self.line.stream, until);
+        }
+    }
+
+    /// 101: plain bytes from now on, both ways, if the client asked for that.
+    async fn switch(mut self, head: &ResponseHead) -> Result<After, Trouble> {
+        if !self.call.request.head.upgrade || !self.up.is_whole() {
+            return Err(Fault::PoorlyFormattedResponse.into());
+        }
+        self.hand_over(head, None);
+        self.call.client.upgrade();
+        self.up = Uplink::default();
+        self.down.begin_body(Framing::UntilClose, KeepFraming::Yes);
+        self.clock.tunnel_moved(self.call.worker.now());
+        let mut tunnel = tunnel::Tunnel::default();
+        poll_fn(|cx| match tunnel.poll(cx, &mut self) {
+            Poll::Ready(()) => Poll::Ready(Ok(After::Close)),
+            Poll::Pending => self.poll_expired(cx).map(Err),
+        })
+        .await
+    }
+}

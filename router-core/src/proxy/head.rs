@@ -1,0 +1,145 @@
+//! The head the dyno gets, and the head the client gets: what was received, line by line in its order and spelling,
+//! without what belongs to one connection only, and with what the router adds.
+
+use busbar_registry::Routing;
+
+use super::{Client, Papers, Request};
+use crate::{
+    h1::{
+        field::{Field, Kind, list},
+        framing::Framing,
+        request::{Persistence, Version},
+        response::ResponseHead,
+    },
+    route::{RequestId, forward},
+    worker::Worker,
+};
+
+/// Renders the head the dyno gets.
+pub(super) fn to_dyno(
+    worker: &Worker,
+    request: &Request<'_>,
+    routing: &Routing,
+    request_id: &RequestId,
+    papers: &mut Papers<'_>,
+) {
+    let (head, bytes, out) = (request.head, request.bytes, &mut *papers.to_dyno);
+    out.clear();
+    out.extend_from_slice(head.method.of_buffer(bytes));
+    out.push(b' ');
+    out.extend_from_slice(head.target.of_buffer(bytes));
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    for field in request.fields.iter().filter(|field| goes_to_dyno(field, request, routing)) {
+        copy(out, field, bytes);
+    }
+    if head.upgrade {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+        values(request, Kind::Upgrade).for_each(|value| forward::line(out, b"Upgrade", value));
+    } else if routing.dyno_keepalive_ms.0 == 0 {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+    if head.framing == Framing::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    let unix_ms = worker.clock.unix_ms(request.received);
+    forward::write_headers(out, &request.arrival, papers.forwarded_for, request_id.as_bytes(), unix_ms);
+    out.extend_from_slice(b"Via: ");
+    let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
+    forward::via(out, values(request, Kind::Via), version);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Whether a header goes to the dyno as it came.
+fn goes_to_dyno(field: &Field, request: &Request<'_>, routing: &Routing) -> bool {
+    match field.kind {
+        // What the router writes itself.
+        Kind::XForwardedFor
+        | Kind::XForwardedPort
+        | Kind::XForwardedProto
+        | Kind::XRequestId
+        | Kind::XRequestStart
+        | Kind::Via => false,
+        Kind::Expect => !routing.answer_continue && request.head.expects_continue,
+        Kind::ContentLength => is_first(field, request),
+        Kind::Host => true,
+        kind if kind.is_hop_by_hop() => false,
+        _ => !(request.head.names_in_connection && is_named(field, request.fields, request.bytes)),
+    }
+}
+
+/// Equal lengths are sent once.
+fn is_first(field: &Field, request: &Request<'_>) -> bool {
+    let first = request.fields.iter().find(|other| other.kind == field.kind);
+    first.is_some_and(|first| first.name == field.name)
+}
+
+/// Whether a Connection header names this one (RFC 9110 §7.6.1).
+fn is_named(field: &Field, fields: &[Field], bytes: &[u8]) -> bool {
+    let name = field.name.of_buffer(bytes);
+    let options = fields.iter().filter(|other| other.kind == Kind::Connection);
+    options
+        .flat_map(|option| list(option.value.of_buffer(bytes)))
+        .any(|named| named.eq_ignore_ascii_case(name))
+}
+
+/// The values of all headers of a kind.
+pub(super) fn values<'a>(request: &Request<'a>, kind: Kind) -> impl Iterator<Item = &'a [u8]> {
+    let bytes = request.bytes;
+    request
+        .fields
+        .iter()
+        .filter(move |field| field.kind == kind)
+        .map(move |field| field.value.of_buffer(bytes))
+}
+
+fn copy(out: &mut Vec<u8>, field: &Field, bytes: &[u8]) {
+    forward::line(out, field.name.of_buffer(bytes), field.value.of_buffer(bytes));
+}
+
+/// A response's head with the text its places refer to.
+pub(super) struct Response<'a> {
+    pub(super) head: &'a ResponseHead,
+    pub(super) fields: &'a [Field],
+    pub(super) bytes: &'a [u8],
+}
+
+/// Hands the head to the client. `persistence` is `None` for a 1xx. `via` is scratch space.
+pub(super) fn to_client<C: Client>(
+    client: &mut C,
+    response: &Response<'_>,
+    persistence: Option<Persistence>,
+    via: &mut Vec<u8>,
+) {
+    let Response { head, fields, bytes } = *response;
+    client.begin_head(head.status, head.reason.of_buffer(bytes));
+    let chunked = fields.iter().any(|field| field.kind == Kind::TransferEncoding);
+    for field in fields {
+        let keep = match field.kind {
+            Kind::Via => false,
+            Kind::ContentLength => !chunked && is_first_of(field, fields),
+            // A client that knows no chunks gets the data alone, until the close.
+            Kind::TransferEncoding => client.keeps_chunks() && is_first_of(field, fields),
+            // 426 says what it would upgrade to; 101 does.
+            Kind::Upgrade => matches!(head.status, 101 | 426),
+            kind if kind.is_hop_by_hop() => false,
+            _ => !(head.names_in_connection && is_named(field, fields, bytes)),
+        };
+        if keep {
+            client.field(field.name.of_buffer(bytes), field.value.of_buffer(bytes));
+        }
+    }
+    if head.status == 101 {
+        client.field(b"Connection", b"Upgrade");
+    }
+    via.clear();
+    let received =
+        fields.iter().filter(|field| field.kind == Kind::Via).map(|field| field.value.of_buffer(bytes));
+    forward::via(via, received, "1.1");
+    client.field(b"Via", via);
+    client.end_head(persistence);
+}
+
+fn is_first_of(field: &Field, fields: &[Field]) -> bool {
+    let first = fields.iter().find(|other| other.kind == field.kind);
+    first.is_some_and(|first| first.name == field.name)
+}

@@ -1,0 +1,130 @@
+//! What is remembered of a request: one log line, some counters.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use super::{Request, head::values};
+use crate::{
+    h1::{field::Kind, request::Version},
+    route::{
+        Fault, LogLine, Moment, RequestId,
+        dyno::Dyno,
+        forward,
+        logline::{Protocol, Tls},
+    },
+    worker::Worker,
+};
+
+/// What is remembered of one request.
+pub(super) struct Record {
+    pub(super) request_id: RequestId,
+    pub(super) dyno: Option<Arc<Dyno>>,
+    /// How long the connection to the dyno took; zero for a kept one.
+    pub(super) connect: Option<Duration>,
+    /// When the dyno was reached.
+    pub(super) connected: Option<Moment>,
+    /// The status the client was sent.
+    pub(super) status: Option<u16>,
+    pub(super) fault: Option<Fault>,
+}
+
+impl Record {
+    /// Opens the record of a request, and makes its id and its list of forwarders.
+    pub(super) fn open(worker: &Worker, request: &Request<'_>, forwarded_for: &mut Vec<u8>) -> Self {
+        forwarded_for.clear();
+        forward::forwarded_for(forwarded_for, values(request, Kind::XForwardedFor), request.arrival.client);
+        let sent = values(request, Kind::XRequestId).next();
+        Self::new(worker.request_ids.borrow_mut().accept(sent))
+    }
+
+    /// Opens the record of what could not be read as a request.
+    pub(super) fn unread(worker: &Worker) -> Self {
+        Self::new(worker.request_ids.borrow_mut().make())
+    }
+
+    const fn new(request_id: RequestId) -> Self {
+        Self { request_id, dyno: None, connect: None, connected: None, status: None, fault: None }
+    }
+
+    /// The request goes to this dyno, which was reached in so long a time.
+    pub(super) fn reached(&mut self, dyno: &Arc<Dyno>, connect: Duration, now: Moment) {
+        self.dyno = Some(Arc::clone(dyno));
+        self.connect = Some(connect);
+        self.connected = Some(now);
+    }
+
+    /// The request is over.
+    pub(super) fn close(self, worker: &Worker, request: &Request<'_>, forwarded_for: &[u8], bytes: u64) {
+        let text = request.bytes;
+        self.write(
+            worker,
+            bytes,
+            &Origin {
+                method: request.head.method.of_buffer(text),
+                path: request.head.target.of_buffer(text),
+                host: request.head.host_field.of_buffer(text),
+                forwarded_for,
+                client: request.arrival.client,
+                protocol: match request.head.version {
+                    Version::Http10 => Protocol::Http10,
+                    Version::Http11 => Protocol::Http11,
+                },
+                tls: request.arrival.tls,
+            },
+        );
+    }
+
+    /// What could not be read is over; `first_line` is what it began with.
+    pub(super) fn close_unread(self, worker: &Worker, from: IpAddr, first_line: &[u8], bytes: u64) {
+        let mut parts = first_line.split(|b| *b == b' ');
+        let (method, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let protocol = Protocol::Http11;
+        self.write(
+            worker,
+            bytes,
+            &Origin { method, path, host: b"", forwarded_for: b"", client: from, protocol, tls: false },
+        );
+    }
+
+    fn write(self, worker: &Worker, bytes: u64, origin: &Origin<'_>) {
+        let counters = &worker.counters;
+        counters.requests.add(1);
+        counters.bytes_sent.add(bytes);
+        let status = self.status.or_else(|| self.fault.map(|fault| fault.facts().status));
+        counters.status(status.unwrap_or_default());
+        if let Some(fault) = self.fault {
+            counters.fault(fault);
+        }
+        // The list ends with the client, which has a place of its own in the line.
+        let end = memchr::memrchr(b',', origin.forwarded_for).unwrap_or_default();
+        let received = origin.forwarded_for.get(..end).unwrap_or_default();
+        let dropped = worker.log.add(&LogLine {
+            fault: self.fault,
+            method: origin.method,
+            path: origin.path,
+            host: origin.host,
+            request_id: self.request_id.as_bytes(),
+            forwarded_for: received,
+            client: Some(origin.client),
+            dyno: self.dyno.as_ref().map_or("", |dyno| &dyno.label),
+            connect: self.connect,
+            service: self.connected.map(|connected| worker.now().since(connected)),
+            status,
+            bytes: Some(bytes),
+            protocol: origin.protocol,
+            tls: if origin.tls { Tls::Elsewhere } else { Tls::Plain },
+        });
+        if dropped > 0 {
+            counters.log_lines_dropped.add(dropped);
+        }
+    }
+}
+
+struct Origin<'a> {
+    method: &'a [u8],
+    path: &'a [u8],
+    host: &'a [u8],
+    forwarded_for: &'a [u8],
+    client: IpAddr,
+    protocol: Protocol,
+    tls: bool,
+}

@@ -1,0 +1,122 @@
+//! Threads, listeners, and the end of it all.
+//!
+//! - [`Server`]: start workers on threads of their own, ask what they did, drain them.
+//! - [`ServerOptions`] (in [`options`]): how many workers, which limits, where the log lines go.
+//! - [`listen`]: sockets to accept from, one per worker.
+//! - [`accept`]: one worker's life: accept, tick, drain.
+//! - [`drain`]: begin, all gone.
+//!
+//! Nothing here is global: two servers in one process do not know of each other. No signal handler is installed and
+//! the process is never ended; that is the program's business.
+
+pub(crate) mod accept;
+pub mod drain;
+pub mod listen;
+pub mod options;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+pub use drain::DrainReport;
+pub use listen::Listener;
+pub use options::ServerOptions;
+
+use crate::{
+    observe::{Totals, counters::Counters},
+    route::table::RouteTable,
+};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be used.
+    #[error("cannot use the listener {address}: {source}")]
+    Listener {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A worker's thread or its reactor cannot be made.
+    #[error("cannot start worker {number}: {source}")]
+    Worker {
+        /// Which one, from 0.
+        number: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Running workers. Dropped without [`Server::drain`], they stop at once and cut what is open.
+#[derive(Debug)]
+pub struct Server {
+    workers: Vec<thread::JoinHandle<()>>,
+    counters: Vec<Arc<Counters>>,
+    addresses: Vec<SocketAddr>,
+    drain: drain::Drain,
+}
+
+impl Server {
+    /// Starts `options.workers` threads that accept from `listeners` and route by `table`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start(
+        table: &RouteTable,
+        options: ServerOptions,
+        listeners: Vec<Listener>,
+    ) -> Result<Self, StartError> {
+        let (options, start) = (Arc::new(options), Instant::now());
+        let addresses = listeners.iter().map(Listener::address).collect();
+        let mut sockets = listen::per_worker(listeners, options.workers.get())?;
+        let (drain, signal) = drain::pair();
+        let mut server = Self { workers: Vec::new(), counters: Vec::new(), addresses, drain };
+        for (number, sockets) in sockets.drain(..).enumerate() {
+            let counters = Arc::new(Counters::new());
+            let seat = accept::Seat {
+                options: Arc::clone(&options),
+                table: table.reader(),
+                counters: Arc::clone(&counters),
+                drain: signal.clone(),
+                start,
+                sockets,
+            };
+            let worker =
+                accept::spawn(number, seat).map_err(|source| StartError::Worker { number, source })?;
+            server.workers.push(worker);
+            server.counters.push(counters);
+        }
+        Ok(server)
+    }
+
+    /// Where it accepts connections, with the ports the system chose.
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What all workers did so far.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.counters.iter().for_each(|worker| totals.add(worker));
+        totals
+    }
+
+    /// Stops accepting, closes idle connections, lets requests finish for at most `patience`, then cuts them (H24).
+    ///
+    /// # Cancel safety
+    /// Dropped, the drain goes on, but the workers are cut at once.
+    pub async fn drain(mut self, patience: Duration) -> DrainReport {
+        self.drain.begin(patience);
+        let workers = std::mem::take(&mut self.workers);
+        let joined = tokio::task::spawn_blocking(move || {
+            workers.into_iter().map(thread::JoinHandle::join).filter(Result::is_err).count()
+        });
+        let panicked = joined.await.unwrap_or_default();
+        DrainReport { cut: self.totals().cut, workers_lost: panicked, totals: self.totals() }
+    }
+}

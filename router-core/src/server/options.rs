@@ -1,0 +1,52 @@
+//! How a server works.
+
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+
+pub use crate::h1::limits::{RequestLimits, ResponseLimits};
+use crate::observe::AccessLog;
+
+/// How a server works. Everything has a finite default.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// How many threads; each owns its connections for their whole life. Default: one per core.
+    pub workers: NonZeroUsize,
+    /// Client connections per worker; beyond that the next ones wait in the kernel's queue. Default: 10 000.
+    pub connections_per_worker: usize,
+    /// How long a client may take to send a request's head once it has begun (408 beyond). Default: 60 s.
+    pub head_timeout: Duration,
+    /// How long a client connection may idle between requests. Default: 60 s.
+    pub keepalive_timeout: Duration,
+    /// Bounds on a request's head. Default: Heroku's.
+    pub request_limits: RequestLimits,
+    /// Bounds on a response's head. Default: Heroku's.
+    pub response_limits: ResponseLimits,
+    /// Where the access lines go; `None`: they are not rendered. Default: none.
+    pub access_log: Option<Arc<dyn AccessLog>>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            connections_per_worker: 10_000,
+            head_timeout: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(60),
+            request_limits: RequestLimits::default(),
+            response_limits: ResponseLimits::default(),
+            access_log: None,
+        }
+    }
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerOptions")
+            .field("workers", &self.workers)
+            .field("connections_per_worker", &self.connections_per_worker)
+            .field("head_timeout", &self.head_timeout)
+            .field("keepalive_timeout", &self.keepalive_timeout)
+            .field("request_limits", &self.request_limits)
+            .field("response_limits", &self.response_limits)
+            .finish_non_exhaustive()
+    }
+}
