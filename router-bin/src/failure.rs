@@ -4,11 +4,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 
 use busbar_registry::Refusal;
 
-use crate::{
-    admin_client::CallError,
-    config::{self, Refused},
-    out,
-};
+use crate::{admin_client::CallError, config::Refused, out};
 
 /// The exit codes of `busbar`; docs/operating.md lists them. 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +34,7 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// A configuration file.
     #[error(transparent)]
-    Config(#[from] config::Refused),
+    Config(#[from] Refused),
     /// What the configuration declares is taken by others.
     #[error(transparent)]
     Declared(#[from] crate::declared::NotDeclared),

@@ -162,7 +162,7 @@ impl Routing {
         match &outcome {
             Ok(summary) => out::note(format_args!("configuration read again: {summary}")),
             Err(why) => {
-                out::note(format_args!("configuration not applied, the old one stays in force: {why}"))
+                out::note(format_args!("configuration not applied, the old one stays in force: {why}"));
             }
         }
         outcome
