@@ -118,11 +118,10 @@ impl<'a> Field<'a> {
         self.set.dynos.iter().any(|dyno| self.free(dyno).is_some())
     }
 
-    /// All dynos once, beginning with number `start` modulo their number, and going round.
-    fn from(&self, start: usize) -> impl Iterator<Item = &'a Arc<Dyno>> + use<'a> {
-        let start = start.checked_rem(self.len()).unwrap_or_default();
-        let (before, after) = self.set.dynos.split_at(start);
-        after.iter().chain(before)
+    /// All dynos once, in two stretches, beginning with number `start` modulo their number and going round.
+    fn from(&self, start: usize) -> [&'a [Arc<Dyno>]; 2] {
+        let (before, after) = self.set.dynos.split_at(start.checked_rem(self.len()).unwrap_or_default());
+        [after, before]
     }
 
     /// A free dyno other than `not`, each with the same probability.
