@@ -42,7 +42,7 @@ struct Source {
 
 async fn route(source: Source, config: Config) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let listeners = edge::listeners(&config.listen)?;
+    let listeners = edge::listeners(&config.listen, "`listen`")?;
     let socket = admin_socket(config.admin.as_ref()).await?;
     let wire = match &config.registry {
         Some(registry) => Some(RegistryWire::bind(registry).await?),
@@ -114,7 +114,7 @@ fn announce(edge: &Edge, config: &Config, admin: Option<&Endpoint>) {
         out::note(format_args!("listening on http://{address}"));
     }
     let admin = admin.map_or_else(|| "off".to_owned(), Endpoint::to_string);
-    out::note(format_args!("routing {}; {} workers; admin API: {admin}", config.tally(), config.workers));
+    out::note(format_args!("routing {}; workers: {}; admin API: {admin}", config.tally(), config.workers));
 }
 
 /// Waits for the answers under way. Their sockets go with them.
@@ -177,7 +177,7 @@ impl Routing {
         })?;
         if let Some(keys) = self.config.fixed_keys_that_differ(&next) {
             let file = file.display();
-            return Err(format!("{file} changes {keys}, which need a restart; nothing was changed"));
+            return Err(format!("only a restart can change {keys} as {file} does; nothing was changed"));
         }
         let log = Opened::open(&next.access_log).map_err(|failure| failure.to_string())?;
         self.feed.declare(next.apps.clone()).await.map_err(|refused| refused.to_string())?;
