@@ -1,0 +1,7 @@
+//! The end-to-end suite: one binary, real sockets. What it needs is in the library beside it.
+//!
+//! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
+//! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
+
+mod heroku;
+mod misbehaving;
