@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     admin::api::{ProcessGroup, Restarted, Scaled},
-    dynos::{Dynos, Refused, Target},
+    dynos::{Dynos, Target},
     say::ps::DynoStatus,
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct RunningApp {
 
 #[async_trait::async_trait]
 impl Dynos for RunningApp {
-    async fn ps(&self) -> Result<Vec<ProcessGroup>, Refused> {
+    async fn ps(&self) -> Result<Vec<ProcessGroup>, RuntimeError> {
         let all = self.runtime.ps(&self.app).await?;
         let formation = self.runtime.formation(&self.app).await?;
         let group = |process_type: &ProcessType| ProcessGroup {
@@ -37,12 +37,12 @@ impl Dynos for RunningApp {
         Ok(self.procfile.types().map(group).collect())
     }
 
-    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, Refused> {
+    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError> {
         let formation = self.runtime.scale(&self.app, changes).await?;
         Ok(scaled(&formation))
     }
 
-    async fn restart(&self, target: Target) -> Result<Restarted, Refused> {
+    async fn restart(&self, target: Target) -> Result<Restarted, RuntimeError> {
         self.runtime.restart(&self.app, target.into()).await?;
         Ok(Restarted { app: self.app.to_string() })
     }
@@ -68,11 +68,5 @@ fn status(dyno: &dyno_runtime::DynoStatus) -> DynoStatus {
         pid: dyno.pid,
         memory: dyno.memory,
         crashes: Some(dyno.crashes),
-    }
-}
-
-impl From<RuntimeError> for Refused {
-    fn from(error: RuntimeError) -> Self {
-        Self(error.to_string())
     }
 }

@@ -146,7 +146,7 @@ impl Routing {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Stop => return,
-                    Signal::Reload => drop(self.reload().await),
+                    Signal::HangUp => drop(self.reload().await),
                 },
                 Some(answer) = asked.recv() => {
                     let _whoever_asked_is_gone = answer.send(self.reload().await);

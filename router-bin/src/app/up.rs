@@ -78,7 +78,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     systemd::ready();
     announce(&edge, &app);
 
-    signals.stop().await;
+    signals.next().await; // any: a terminal that is closed hangs up
 
     readiness.draining();
     systemd::stopping();
