@@ -47,7 +47,7 @@ pub fn verdict(set: &DynoSet) -> Verdict {
     match set.web {
         _ if !set.dynos.is_empty() => Verdict::Up,
         web if web.quantity == 0 => Verdict::Refused(Refused::NoWebProcesses),
-        web if web.crashed > 0 && web.starting == 0 => Verdict::Refused(Refused::Crashed),
+        web if web.crashed >= web.quantity && web.starting == 0 => Verdict::Refused(Refused::Crashed),
         _ => Verdict::WaitForBoot,
     }
 }
