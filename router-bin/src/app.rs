@@ -39,9 +39,11 @@ fn run(deed: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
 pub(crate) fn begin_tracing() {
     let chosen = tracing_subscriber::EnvFilter::try_from_env("BUSBAR_LOG");
     let filter = chosen.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let told = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        .with_ansi(colour)
         .with_writer(io::stderr)
         .try_init();
     debug_assert!(told.is_ok(), "only main begins tracing");

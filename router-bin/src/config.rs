@@ -62,8 +62,8 @@ pub(crate) struct Config {
 pub(crate) struct Limits {
     /// Bytes of a request line (414).
     pub(crate) request_line: usize,
-    /// Bytes of one header line (400).
-    pub(crate) header_line: usize,
+    /// Bytes of one header value (400).
+    pub(crate) header_value: usize,
     /// Header lines of a request (400).
     pub(crate) header_count: usize,
     /// Bytes of a whole request head (400).
@@ -82,7 +82,7 @@ impl Default for Limits {
         let ServerOptions { request_limits, head_timeout, keepalive_timeout, .. } = ServerOptions::default();
         Self {
             request_line: request_limits.line,
-            header_line: request_limits.field_line,
+            header_value: request_limits.field_value,
             header_count: request_limits.fields,
             head_total: request_limits.head,
             connections: None,
@@ -198,18 +198,13 @@ pub(crate) enum Refused {
         /// Its path.
         file: String,
     },
-    /// It says something wrong: all of it, one line each.
-    #[error("configuration {file} is not valid; nothing was changed{}", lines(.complaints))]
-    Wrong {
-        /// Its path.
-        file: String,
-        /// In the order of the file; never empty.
-        complaints: Vec<Complaint>,
-    },
+    /// It says something wrong: all of it in the order of the file, one line each.
+    #[error("{}", lines(.0))]
+    Wrong(Vec<Complaint>),
 }
 
 fn lines(complaints: &[Complaint]) -> String {
-    complaints.iter().map(|complaint| format!("\n{complaint}")).collect()
+    complaints.iter().map(Complaint::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Reads a configuration file; flags and variables win over what it says.
@@ -235,7 +230,7 @@ pub(crate) fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Con
     let raw = raw::read(text, &mut complaints);
     let config = check::check(raw, overrides, &mut complaints);
     let complaints = complaints.finish();
-    if complaints.is_empty() { Ok(config) } else { Err(Refused::Wrong { file: file.to_owned(), complaints }) }
+    if complaints.is_empty() { Ok(config) } else { Err(Refused::Wrong(complaints)) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use busbar_registry::{DynoName, NameError, ProcessType};
-use dyno_runtime::{LogLine, ScaleChange, Tail, Which};
+use dyno_runtime::{LogLine, RuntimeError, ScaleChange, Tail, Which};
 
 use crate::admin::api::{ProcessGroup, Restarted, Scaled};
 
@@ -11,19 +11,14 @@ use crate::admin::api::{ProcessGroup, Restarted, Scaled};
 #[async_trait::async_trait]
 pub(crate) trait Dynos: Send + Sync {
     /// What they are and do, by process type.
-    async fn ps(&self) -> Result<Vec<ProcessGroup>, Refused>;
+    async fn ps(&self) -> Result<Vec<ProcessGroup>, RuntimeError>;
     /// Changes how many there should be, and says how many there should be now.
-    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, Refused>;
+    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError>;
     /// Restarts them.
-    async fn restart(&self, target: Target) -> Result<Restarted, Refused>;
+    async fn restart(&self, target: Target) -> Result<Restarted, RuntimeError>;
     /// The last `most` lines, and those that follow. `None` when they are gone.
     fn logs(&self, most: usize) -> Option<(Vec<LogLine>, Tail)>;
 }
-
-/// Why dynos were not scaled or restarted: what happened, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Refused(pub(crate) String);
 
 /// Which dynos.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 
 use busbar_registry::Refusal;
 
-use crate::{admin_client::CallError, config};
+use crate::{admin_client::CallError, config::Refused, out};
 
 /// The exit codes of `busbar`; docs/operating.md lists them. 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// A configuration file.
     #[error(transparent)]
-    Config(#[from] config::Refused),
+    Config(#[from] Refused),
     /// What the configuration declares is taken by others.
     #[error(transparent)]
     Declared(#[from] crate::declared::NotDeclared),
@@ -108,6 +108,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Says it on standard error. What is wrong with a file begins with its name and line, as editors like it.
+    pub(crate) fn tell(&self) {
+        match self {
+            Self::Config(Refused::Wrong(_)) => out::lines(self),
+            other => out::note(other),
+        }
+    }
+
     /// What the program returns. `None`: nothing is wrong after all.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match self {

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match failure.exit() {
         None => ExitCode::SUCCESS,
         Some(exit) => {
-            out::note(&failure);
+            failure.tell();
             exit.into()
         }
     }

@@ -27,6 +27,11 @@ pub(crate) fn note(text: impl std::fmt::Display) {
     let _heard = writeln!(anstream::stderr().lock(), "busbar: {text}");
 }
 
+/// Says `text` on standard error as it is.
+pub(crate) fn lines(text: impl std::fmt::Display) {
+    let _heard = writeln!(anstream::stderr().lock(), "{text}");
+}
+
 fn failed(source: io::Error) -> Failure {
     match source.kind() {
         io::ErrorKind::BrokenPipe => Failure::OutputClosed,

@@ -155,7 +155,7 @@ fn publish(publisher: &mut Publisher, name: &str, domain: &str, app: App) {
         web: app.web,
     });
     for (index, address) in (1..).zip(app.dynos) {
-        publisher.put_dyno(&DynoRecord {
+        publisher.put_dyno(DynoRecord {
             app: name.clone(),
             dyno: DynoName::new(ProcessType::web(), index),
             address,

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dyno_runtime::{LogLine, ScaleChange, Speaker, Tail, formation::Amount, logs::Logs};
+use dyno_runtime::{LogLine, RuntimeError, ScaleChange, Speaker, Tail, formation::Amount, logs::Logs};
 
 use super::{
     api::{ProcessGroup, RestartRequest, Restarted, RouteRow, ScaleRequest, Scaled, State},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     admin_client::{AdminClient, CallError},
     config::address::Endpoint,
-    dynos::{Refused, Target},
+    dynos::Target,
 };
 
 /// Dynos of nobody: one web dyno, and a worker that cannot be scaled.
@@ -30,7 +30,7 @@ impl FakeDynos {
 
 #[async_trait::async_trait]
 impl Dynos for FakeDynos {
-    async fn ps(&self) -> Result<Vec<ProcessGroup>, Refused> {
+    async fn ps(&self) -> Result<Vec<ProcessGroup>, RuntimeError> {
         let group = |process_type: &str| ProcessGroup {
             app: "shop".into(),
             process_type: process_type.into(),
@@ -40,19 +40,19 @@ impl Dynos for FakeDynos {
         };
         Ok(vec![group("web"), group("worker")])
     }
-    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, Refused> {
+    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError> {
         match changes.as_slice() {
             [ScaleChange { process_type, amount: Amount::Set(quantity) }] if process_type.is_web() => {
                 Ok(vec![Scaled { process_type: process_type.clone(), quantity: *quantity }])
             }
-            _ => Err(Refused("no such thing; try web=3".into())),
+            _ => Err(RuntimeError::Stopping("shop".parse().unwrap())),
         }
     }
-    async fn restart(&self, target: Target) -> Result<Restarted, Refused> {
-        if target == Target::All {
-            Ok(Restarted { app: "shop".into() })
-        } else {
-            Err(Refused(format!("no {target}")))
+    async fn restart(&self, target: Target) -> Result<Restarted, RuntimeError> {
+        let app = "shop".parse().unwrap();
+        match target {
+            Target::All => Ok(Restarted { app: "shop".into() }),
+            other => Err(RuntimeError::NoSuchDyno { app, which: other.into() }),
         }
     }
     fn logs(&self, most: usize) -> Option<(Vec<LogLine>, Tail)> {
@@ -132,12 +132,12 @@ async fn a_refusal_is_told_in_its_own_words() {
     let scale = ScaleRequest { changes: vec!["worker=2".into()] };
     assert_eq!(
         refused(served.client.post::<Vec<Scaled>>("/v1/scale", &scale).await.unwrap_err()),
-        "no such thing; try web=3"
+        "app shop is being stopped; deploy it again when it is gone"
     );
     let restart = RestartRequest { target: Some("web.1".into()) };
     assert_eq!(
         refused(served.client.post::<Restarted>("/v1/restart", &restart).await.unwrap_err()),
-        "no dyno web.1"
+        "app shop has no dyno web.1; see what it has with ps"
     );
     let reload = served.client.post::<api::Reloaded>("/v1/reload", &()).await.unwrap_err();
     assert!(

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     admin::api::{ProcessGroup, Restarted, Scaled},
-    dynos::{Dynos, Refused, Target},
+    dynos::{Dynos, Target},
     say::ps::DynoStatus,
 };
 
@@ -24,9 +24,9 @@ pub(crate) struct RunningApp {
 
 #[async_trait::async_trait]
 impl Dynos for RunningApp {
-    async fn ps(&self) -> Result<Vec<ProcessGroup>, Refused> {
-        let all = self.runtime.ps(&self.app).await.map_err(refused)?;
-        let formation = self.runtime.formation(&self.app).await.map_err(refused)?;
+    async fn ps(&self) -> Result<Vec<ProcessGroup>, RuntimeError> {
+        let all = self.runtime.ps(&self.app).await?;
+        let formation = self.runtime.formation(&self.app).await?;
         let group = |process_type: &ProcessType| ProcessGroup {
             app: self.app.to_string(),
             process_type: process_type.to_string(),
@@ -37,13 +37,13 @@ impl Dynos for RunningApp {
         Ok(self.procfile.types().map(group).collect())
     }
 
-    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, Refused> {
-        let formation = self.runtime.scale(&self.app, changes).await.map_err(refused)?;
+    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError> {
+        let formation = self.runtime.scale(&self.app, changes).await?;
         Ok(scaled(&formation))
     }
 
-    async fn restart(&self, target: Target) -> Result<Restarted, Refused> {
-        self.runtime.restart(&self.app, target.into()).await.map_err(refused)?;
+    async fn restart(&self, target: Target) -> Result<Restarted, RuntimeError> {
+        self.runtime.restart(&self.app, target.into()).await?;
         Ok(Restarted { app: self.app.to_string() })
     }
 
@@ -69,8 +69,4 @@ fn status(dyno: &dyno_runtime::DynoStatus) -> DynoStatus {
         memory: dyno.memory,
         crashes: Some(dyno.crashes),
     }
-}
-
-fn refused(error: RuntimeError) -> Refused {
-    Refused(error.to_string())
 }

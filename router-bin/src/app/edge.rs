@@ -10,32 +10,33 @@ use router_core::{
 
 use crate::{config::Limits, failure::Failure};
 
-/// Takes the addresses, all of them or none.
+/// Takes the addresses, all of them or none. Who wants another one says so with `setting`.
 ///
 /// # Errors
 /// [`Failure::Bind`].
-pub(crate) fn listeners(addresses: &[SocketAddr]) -> Result<Vec<Listener>, Failure> {
-    addresses
-        .iter()
-        .map(|address| Listener::bind(*address).map_err(|error| cannot_bind(*address, error.source)))
-        .collect()
+pub(super) fn listeners(addresses: &[SocketAddr], setting: &str) -> Result<Vec<Listener>, Failure> {
+    let bind = |address: &SocketAddr| {
+        Listener::bind(*address).map_err(|error| cannot_bind(*address, error.source, setting))
+    };
+    addresses.iter().map(bind).collect()
 }
 
-pub(super) fn cannot_bind(address: SocketAddr, source: io::Error) -> Failure {
-    let port = address.port();
+/// What to do about an address that cannot be had.
+pub(super) fn cannot_bind(address: SocketAddr, source: io::Error, setting: &str) -> Failure {
     let advice = match source.kind() {
         io::ErrorKind::AddrInUse => {
-            let next = if port == u16::MAX { 8080 } else { port.saturating_add(1) };
-            format!(
-                "stop the program that listens there, or choose another port, like --listen {}:{next}",
-                address.ip()
-            )
+            let next = address.port().checked_add(1).unwrap_or(8080);
+            format!("stop the program that listens there, or choose another port with {setting}, like {next}")
         }
         io::ErrorKind::PermissionDenied => {
-            "use a port from 1024, or give busbar CAP_NET_BIND_SERVICE (docs/operating.md)".to_owned()
+            format!(
+                "choose a port from 1024 with {setting}, or give busbar CAP_NET_BIND_SERVICE (docs/operating.md)"
+            )
         }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address; see `ip address`".to_owned(),
-        _ => "choose another address".to_owned(),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address (see `ip address`); choose another one with {setting}")
+        }
+        _ => format!("choose another address with {setting}"),
     };
     Failure::Bind { address, source, advice }
 }
@@ -58,7 +59,7 @@ impl Edge {
         let usual = ServerOptions::default();
         let mut request_limits = usual.request_limits;
         request_limits.line = limits.request_line;
-        request_limits.field_line = limits.header_line;
+        request_limits.field_value = limits.header_value;
         request_limits.fields = limits.header_count;
         request_limits.head = limits.head_total;
         let options = ServerOptions {
@@ -86,6 +87,10 @@ impl Edge {
     /// Takes no more, lets requests finish for at most `patience`, and says what became of them.
     pub(crate) async fn drain(self, patience: Duration) -> String {
         let report = self.0.drain(patience).await;
+        let served = match report.totals.requests {
+            1 => "1 request".to_owned(),
+            n => format!("{n} requests"),
+        };
         let cut = match report.cut {
             0 => "none was cut".to_owned(),
             1 => format!("1 connection was cut after {} s (H24)", patience.as_secs_f32()),
@@ -95,6 +100,6 @@ impl Edge {
             0 => String::new(),
             n => format!("; {n} workers had died, which is a bug: please report it"),
         };
-        format!("drained: {} requests served, {cut}{lost}", report.totals.requests)
+        format!("drained: {served} served, {cut}{lost}")
     }
 }

@@ -34,7 +34,10 @@ impl RegistryWire {
             listeners.push(match endpoint {
                 Endpoint::Tcp(address) => {
                     let bound = TcpListener::bind(address).await;
-                    (bound.map_err(|source| cannot_bind(*address, source))?.into(), None)
+                    (
+                        bound.map_err(|source| cannot_bind(*address, source, "[registry] `listen`"))?.into(),
+                        None,
+                    )
                 }
                 Endpoint::Unix(path) => {
                     let (listener, file) = SocketFile::listen(path)?;

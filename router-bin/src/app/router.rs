@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     admin::{self, Admin, Outcome, Readiness, Reloads, socket::AdminSocket},
-    config::{self, AdminListen, Config, Overrides, address::Endpoint},
+    config::{self, AdminListen, Config, Overrides, Refused, address::Endpoint},
     failure::Failure,
     out,
 };
@@ -42,7 +42,7 @@ struct Source {
 
 async fn route(source: Source, config: Config) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let listeners = edge::listeners(&config.listen)?;
+    let listeners = edge::listeners(&config.listen, "`listen`")?;
     let socket = admin_socket(config.admin.as_ref()).await?;
     let wire = match &config.registry {
         Some(registry) => Some(RegistryWire::bind(registry).await?),
@@ -114,7 +114,7 @@ fn announce(edge: &Edge, config: &Config, admin: Option<&Endpoint>) {
         out::note(format_args!("listening on http://{address}"));
     }
     let admin = admin.map_or_else(|| "off".to_owned(), Endpoint::to_string);
-    out::note(format_args!("routing {}; {} workers; admin API: {admin}", config.tally(), config.workers));
+    out::note(format_args!("routing {}; workers: {}; admin API: {admin}", config.tally(), config.workers));
 }
 
 /// Waits for the answers under way. Their sockets go with them.
@@ -146,7 +146,7 @@ impl Routing {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Stop => return,
-                    Signal::Reload => drop(self.reload().await),
+                    Signal::HangUp => drop(self.reload().await),
                 },
                 Some(answer) = asked.recv() => {
                     let _whoever_asked_is_gone = answer.send(self.reload().await);
@@ -161,7 +161,9 @@ impl Routing {
         systemd::ready();
         match &outcome {
             Ok(summary) => out::note(format_args!("configuration read again: {summary}")),
-            Err(complaints) => out::note(complaints),
+            Err(why) => {
+                out::note(format_args!("configuration not applied, the old one stays in force: {why}"));
+            }
         }
         outcome
     }
@@ -169,10 +171,13 @@ impl Routing {
     /// The file is applied as a whole, or not at all.
     async fn read_again(&mut self) -> Outcome {
         let Source { file, overrides } = &self.source;
-        let next = config::read(file, overrides).map_err(|refused| refused.to_string())?;
+        let next = config::read(file, overrides).map_err(|refused| match refused {
+            Refused::Wrong(_) => format!("mistakes in {}\n{refused}", file.display()),
+            unreadable => unreadable.to_string(),
+        })?;
         if let Some(keys) = self.config.fixed_keys_that_differ(&next) {
             let file = file.display();
-            return Err(format!("{file} changes {keys}, which need a restart; nothing was changed"));
+            return Err(format!("only a restart can change {keys} as {file} does; nothing was changed"));
         }
         let log = Opened::open(&next.access_log).map_err(|failure| failure.to_string())?;
         self.feed.declare(next.apps.clone()).await.map_err(|refused| refused.to_string())?;

@@ -59,7 +59,7 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
     systemd::ready();
     out::note(format_args!("the dynos of {app} register at {at} (Ctrl-C to stop)"));
 
-    signals.stop().await;
+    signals.next().await; // any: a terminal that is closed hangs up
 
     readiness.draining();
     systemd::stopping();

@@ -11,8 +11,8 @@ use crate::failure::Failure;
 pub(crate) enum Signal {
     /// SIGTERM or SIGINT: finish and end.
     Stop,
-    /// SIGHUP: read the configuration again.
-    Reload,
+    /// SIGHUP: the terminal is gone, or, for a daemon: read the configuration again.
+    HangUp,
 }
 
 /// The signals to come. They no longer end the process by themselves.
@@ -41,11 +41,11 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
-            _ = self.hang_up.recv() => Signal::Reload,
+            _ = self.hang_up.recv() => Signal::HangUp,
         }
     }
 
-    /// Waits for the next one that says stop. Cancel safe.
+    /// Waits for the next SIGTERM or SIGINT. Cancel safe.
     pub(crate) async fn stop(&mut self) {
         while self.next().await != Signal::Stop {}
     }

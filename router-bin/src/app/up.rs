@@ -43,13 +43,13 @@ pub(crate) fn up(flags: Up) -> Result<(), Failure> {
 }
 
 async fn run(flags: Up) -> Result<(), Failure> {
-    let address =
-        flags.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, flags.port.unwrap_or(8080))));
+    let mut address = flags.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
+    address.set_port(flags.port.unwrap_or(address.port()));
     let Up { directory, app, formation, env_file, workers, admin, .. } = flags;
     let definition = Wanted { directory, app, formation, env_file }.definition()?;
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
-    let listeners = edge::listeners(&[address])?;
+    let listeners = edge::listeners(&[address], "--port")?;
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Memory::start(Bounds::default());
     registry.put_app(record(&definition)?, None).await?;
@@ -78,7 +78,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     systemd::ready();
     announce(&edge, &app);
 
-    signals.stop().await;
+    signals.next().await; // any: a terminal that is closed hangs up
 
     readiness.draining();
     systemd::stopping();

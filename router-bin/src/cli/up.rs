@@ -14,9 +14,9 @@ pub(crate) struct Up {
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,
     /// Accept requests here [default: 127.0.0.1:8080]
-    #[arg(long, env = "BUSBAR_LISTEN", value_name = "ADDR:PORT", conflicts_with = "port")]
+    #[arg(long, env = "BUSBAR_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Accept requests on this port of 127.0.0.1; 0: any free one
+    /// Accept requests on this port of that address; 0: any free one
     #[arg(short, long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
     /// How many dynos of each process type, like web=2,worker=1 [default: one of each]

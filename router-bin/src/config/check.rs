@@ -62,16 +62,16 @@ fn worker_count(workers: &At<u64>, complaints: &mut Complaints<'_>) -> Option<No
 
 fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
     let usual = Limits::default();
-    let head_at = raw.head_total.as_ref().or(raw.request_line.as_ref()).or(raw.header_line.as_ref());
+    let head_at = raw.head_total.as_ref().or(raw.request_line.as_ref()).or(raw.header_value.as_ref());
     let head_at = head_at.map(|size| size.at.clone()).unwrap_or_default();
     let size = |key, written: Option<At<String>>, usual, complaints: &mut Complaints<'_>| {
         written.and_then(|size| byte_size(key, &size, complaints)).unwrap_or(usual)
     };
     let request_line = size("request_line", raw.request_line, usual.request_line, complaints);
-    let header_line = size("header_line", raw.header_line, usual.header_line, complaints);
+    let header_value = size("header_value", raw.header_value, usual.header_value, complaints);
     let head_total = size("head_total", raw.head_total, usual.head_total, complaints);
-    if head_total < request_line.max(header_line) {
-        let text = "`head_total` is smaller than `request_line` or `header_line`; make it at least as large";
+    if head_total < request_line.max(header_value) {
+        let text = "`head_total` is smaller than `request_line` or `header_value`; make it at least as large";
         complaints.add(&head_at, text);
     }
     let count = |key, written: Option<At<u64>>, most, complaints: &mut Complaints<'_>| {
@@ -82,7 +82,7 @@ fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
     };
     Limits {
         request_line,
-        header_line,
+        header_value,
         head_total,
         header_count: count("header_count", raw.header_count, 10_000, complaints)
             .unwrap_or(usual.header_count),

@@ -25,7 +25,7 @@ pub(crate) struct RawConfig {
 #[derive(Debug, Default)]
 pub(crate) struct RawLimits {
     pub(crate) request_line: Option<At<String>>,
-    pub(crate) header_line: Option<At<String>>,
+    pub(crate) header_value: Option<At<String>>,
     pub(crate) header_count: Option<At<u64>>,
     pub(crate) head_total: Option<At<String>>,
     pub(crate) connections: Option<At<u64>>,
@@ -119,7 +119,7 @@ fn one_string(
 fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits {
     let raw = RawLimits {
         request_line: keys.string("request_line", complaints),
-        header_line: keys.string("header_line", complaints),
+        header_value: keys.string("header_value", complaints),
         header_count: keys.number("header_count", complaints),
         head_total: keys.string("head_total", complaints),
         connections: keys.number("connections", complaints),

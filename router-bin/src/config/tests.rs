@@ -21,7 +21,7 @@ fn good(text: &str) -> Config {
 /// The complaints about `text`, without the file's name.
 fn complaints(text: &str) -> Vec<String> {
     match parse("edge.toml", text, &Overrides::default()) {
-        Err(Refused::Wrong { complaints, .. }) => {
+        Err(Refused::Wrong(complaints)) => {
             let told =
                 |complaint: &Complaint| complaint.to_string().strip_prefix("edge.toml:").unwrap().to_owned();
             complaints.iter().map(told).collect()
@@ -58,7 +58,7 @@ fn every_key_is_understood() {
         drain_delay = "5s"
         [limits]
         request_line = "4KiB"
-        header_line = "2KiB"
+        header_value = "2KiB"
         header_count = 100
         head_total = "16KiB"
         connections = 10
@@ -235,4 +235,35 @@ fn what_cannot_change_while_it_runs_is_named() {
     let both = changed("workers = 2\n[log]\naccess = \"off\"");
     assert_eq!(both.as_deref(), Some("`workers`, whether [log] is off"));
     assert_eq!(changed("workers = 1\n[log]\naccess = \"/tmp/x\""), None, "the log can move");
+}
+
+#[test]
+fn every_example_of_the_manual_is_valid_and_every_key_is_in_it() {
+    let manual = include_str!("../../../docs/configuration.md");
+    let examples: Vec<&str> =
+        manual.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 6, "the manual has lost its examples");
+    examples.iter().for_each(|example| drop(good(example)));
+    // The complaint about an unknown key lists all keys of its table.
+    let tables = [
+        "x1 = 1\n",
+        "[limits]\nx1 = 1\n",
+        "[admin]\nx1 = 1\n",
+        "[log]\nx1 = 1\n",
+        "[registry]\nx1 = 1\n",
+        "[[app]]\nx1 = 1\n",
+        "[[app]]\n[app.routing]\nx1 = 1\n",
+    ];
+    for table in tables {
+        let told = complaints(table);
+        let keys = told.iter().find_map(|told| told.split_once("the keys there are: ")).unwrap().1;
+        for key in keys.split(", ") {
+            let documented =
+                manual.contains(&format!("| `{key}` |")) || manual.contains(&format!("`[{key}]`"));
+            assert!(
+                documented || key == "app" || key == "routing",
+                "docs/configuration.md does not explain {key} of {table}"
+            );
+        }
+    }
 }

@@ -69,10 +69,9 @@ impl std::fmt::Display for Printable<'_> {
             let kept = colour_length(control);
             let taken = if kept > 0 { kept } else { control.chars().next().map_or(0, char::len_utf8) };
             let (control, after) = control.split_at_checked(taken).unwrap_or((control, ""));
-            if kept > 0 {
-                f.write_str(control)?
-            } else {
-                write_shown(f, control)?
+            match kept {
+                0 => write_shown(f, control)?,
+                _ => f.write_str(control)?,
             }
             rest = after;
         }
@@ -88,15 +87,14 @@ fn colour_length(text: &str) -> usize {
         .map_or(0, |end| end.saturating_add(3))
 }
 
+/// A control character as its picture: `␛`.
 fn write_shown(f: &mut std::fmt::Formatter<'_>, control: &str) -> std::fmt::Result {
-    match control {
-        "\r" => Ok(()),
-        control => control.chars().try_for_each(|c| {
-            f.write_char(
-                char::from_u32(0x2400 + u32::from(c)).filter(|_| u32::from(c) < 32).unwrap_or('\u{fffd}'),
-            )
-        }),
-    }
+    let picture = |c: char| match u32::from(c) {
+        n @ 0..32 => char::from_u32(0x2400 + n).unwrap_or('\u{fffd}'),
+        0x7f => '\u{2421}',
+        _ => '\u{fffd}',
+    };
+    control.chars().filter(|c| *c != '\r').try_for_each(|c| f.write_char(picture(c)))
 }
 
 #[cfg(test)]
@@ -135,6 +133,7 @@ mod tests {
             ("clear\x1b[2Jed", "clear␛[2Jed"),
             ("title\x1b]0;x\x07", "title␛]0;x␇"),
             ("tab\there\r", "tab\there"),
+            ("\x7f", "\u{2421}"),
             ("\u{9b}2J", "\u{fffd}2J"),
             ("\x1b[", "␛["),
         ] {

@@ -83,7 +83,7 @@ impl Drop for Admission {
 /// # let (table, mut publisher) = RouteTable::new();
 /// # publisher.put_app(serde_json::from_str(
 /// #     r#"{"name":"shop","domains":["shop.example"],"routing":{"request_limit":1}}"#).unwrap());
-/// # publisher.put_dyno(&serde_json::from_str(
+/// # publisher.put_dyno(serde_json::from_str(
 /// #     r#"{"app":"shop","dyno":"web.1","address":"127.0.0.1:5000","generation":1,"state":"up"}"#).unwrap());
 /// use router_core::route::admit::{Refused, admit};
 /// let app = table.reader().find("shop.example").unwrap(); // request_limit = 1

@@ -1,6 +1,6 @@
 //! Chooses the dyno for a request.
 //!
-//! - [`choose`]: applies the app's [`Balance`](busbar_registry::Balance) and takes a place at the dyno it finds.
+//! - [`choose`]: applies the app's [`Balance`] and takes a place at the dyno it finds.
 //! - [`Choice`]: the place, or why there is none.
 //! - One file per policy, each a function from a [`Field`] of dynos to one of them: [`least`], [`p2c`],
 //!   [`peak_ewma`], [`round_robin`], [`random`], [`rendezvous`].
@@ -47,7 +47,7 @@ pub enum Choice {
 /// # use router_core::route::table::RouteTable;
 /// # let (table, mut publisher) = RouteTable::new();
 /// # publisher.put_app(serde_json::from_str(r#"{"name":"shop","domains":["shop.example"]}"#).unwrap());
-/// # publisher.put_dyno(&serde_json::from_str(
+/// # publisher.put_dyno(serde_json::from_str(
 /// #     r#"{"app":"shop","dyno":"web.1","address":"127.0.0.1:5000","generation":1,"state":"up"}"#).unwrap());
 /// use router_core::route::{Moment, balance::{Choice, choose}, retry::Tried};
 /// let app = table.reader().find("shop.example").unwrap();

@@ -57,7 +57,7 @@ impl Roster {
         match event.change {
             Change::AppPut { app } => self.publisher.put_app(app),
             Change::AppRemoved { app } => self.publisher.remove_app(&app),
-            Change::DynoPut { dyno } => self.publisher.put_dyno(&dyno),
+            Change::DynoPut { dyno } => self.publisher.put_dyno(dyno),
             Change::DynoRemoved { app, dyno, generation } => {
                 self.publisher.remove_dyno(&app, &dyno, generation)
             }
