@@ -95,6 +95,24 @@ fn a_dyno_that_sends_more_than_it_said_never_answers_another_request_with_it() {
 }
 
 #[test]
+fn what_a_dyno_says_unasked_is_never_taken_for_an_answer() {
+    let dyno = it::Dyno::listening();
+    let router = Router::to(dyno.address);
+    let mut client = router.client();
+    client.send(GET);
+    let mut wire = dyno.accept();
+    wire.request();
+    wire.send(fakes::ok("first"));
+    assert_eq!(client.response().text(), "first");
+    wire.send(fakes::ok("evil"));
+    client.send(GET);
+    let mut wire = dyno.accept();
+    wire.request();
+    wire.send(fakes::ok("second"));
+    assert_eq!(client.response().text(), "second");
+}
+
+#[test]
 fn a_dyno_that_refuses_is_h21() {
     let dyno = Refusing::new();
     let mut router = Router::to(dyno.address);

@@ -31,15 +31,18 @@ fn s110_no_first_byte_in_time_is_h12() {
 #[test]
 fn s110_the_first_byte_is_awaited_from_when_the_whole_request_was_sent() {
     let dyno = Dyno::listening();
-    let router = Router::with(dyno.address, |routing| routing.first_byte_timeout_ms = Millis(0));
-    let mut client = router.client();
-    client.send(post("Content-Length: 5\r\n", "hell"));
+    let mut router = Router::with(dyno.address, |routing| routing.first_byte_timeout_ms = Millis(0));
+    let (mut slow, mut quick) = (router.client(), router.client());
+    slow.send(post("Content-Length: 5\r\n", "hell"));
     let mut wire = dyno.accept();
     wire.head();
     assert_eq!(wire.exactly(4), b"hell");
-    client.is_quiet();
-    client.send("o");
-    assert_eq!(client.response().status(), 503);
+    quick.send(GET); // begun later, sent whole, and over before the other one
+    assert_eq!((quick.response().status(), router.code().as_str()), (503, "H12"));
+    slow.is_quiet();
+    slow.send("o");
+    assert_eq!(wire.exactly(1), b"o");
+    assert_eq!((slow.response().status(), router.code().as_str()), (503, "H12"));
 }
 
 fn idle_soon(routing: &mut Routing) {
