@@ -18,7 +18,7 @@ use std::{
 use crate::{
     observe::{counters::Counters, log_buffer::LogBuffer},
     route::{Moment, request_id::RequestIds, table::TableReader},
-    server::{drain::DrainSignal, options::ServerOptions},
+    server::{accept::Seat, drain::DrainSignal, options::ServerOptions},
     upstream::pool::Pool,
 };
 
@@ -40,6 +40,29 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// A worker as it starts.
+    pub(crate) fn new(seat: Seat) -> Self {
+        let mut seed = [0; 32];
+        // Without the system's randomness request ids are merely guessable.
+        getrandom::fill(&mut seed).unwrap_or_default();
+        let [ids @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = seed;
+        let [.., a, b, c, d, e, f, g, h] = seed;
+        Self {
+            log: LogBuffer::new(seat.options.access_log.clone()),
+            options: seat.options,
+            clock: clock::Clock::since(seat.start),
+            sweep: Rc::new(sweep::Sweep::default()),
+            buffers: Rc::new(buffers::Buffers::default()),
+            table: RefCell::new(seat.table),
+            random: RefCell::new(fastrand::Rng::with_seed(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
+            request_ids: RefCell::new(RequestIds::from_seed(ids)),
+            pool: Pool::default(),
+            counters: seat.counters,
+            drain: seat.drain,
+            cut: Cell::new(false),
+        }
+    }
+
     /// What time it is.
     pub(crate) fn now(&self) -> Moment {
         self.clock.now()

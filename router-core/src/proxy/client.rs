@@ -44,6 +44,9 @@ pub(crate) trait Client {
     /// the heads are sent.
     fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>>;
 
+    /// Forgets a head that was begun; false when some of it was sent already.
+    fn forget_head(&mut self) -> bool;
+
     /// From now on both directions carry plain bytes until they are closed.
     fn upgrade(&mut self);
 

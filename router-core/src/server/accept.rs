@@ -1,7 +1,6 @@
 //! One worker's life: accept, tick, drain.
 
 use std::{
-    cell::{Cell, RefCell},
     future::Future,
     io,
     net::TcpListener,
@@ -20,15 +19,9 @@ use tokio::{
 use super::{drain::DrainSignal, options::ServerOptions};
 use crate::{
     edge::h1::{self, Peer},
-    observe::{counters::Counters, log_buffer::LogBuffer},
-    route::{request_id::RequestIds, table::TableReader},
-    upstream::pool::Pool,
-    worker::{
-        Worker,
-        buffers::Buffers,
-        clock::Clock,
-        sweep::{Sweep, TICK},
-    },
+    observe::counters::Counters,
+    route::table::TableReader,
+    worker::{Worker, sweep::TICK},
 };
 
 /// How long requests that are cut may take to say so in the log.
@@ -64,7 +57,7 @@ async fn live(seat: Seat, sockets: Vec<tokio::net::TcpListener>) {
     let mut drain = seat.drain.clone();
     let limit = seat.options.connections_per_worker.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(limit));
-    let worker = Rc::new(worker(seat));
+    let worker = Rc::new(Worker::new(seat));
     for socket in sockets {
         tokio::task::spawn_local(accept(Rc::clone(&worker), socket, Arc::clone(&places)));
     }
@@ -82,28 +75,6 @@ async fn live(seat: Seat, sockets: Vec<tokio::net::TcpListener>) {
     ticking.abort();
     worker.pool.clear();
     worker.log.hand_over();
-}
-
-fn worker(seat: Seat) -> Worker {
-    let mut seed = [0; 32];
-    // Without the system's randomness request ids are merely guessable.
-    getrandom::fill(&mut seed).unwrap_or_default();
-    let [ids @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = seed;
-    let [.., a, b, c, d, e, f, g, h] = seed;
-    Worker {
-        log: LogBuffer::new(seat.options.access_log.clone()),
-        options: seat.options,
-        clock: Clock::since(seat.start),
-        sweep: Rc::new(Sweep::default()),
-        buffers: Rc::new(Buffers::default()),
-        table: RefCell::new(seat.table),
-        random: RefCell::new(fastrand::Rng::with_seed(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
-        request_ids: RefCell::new(RequestIds::from_seed(ids)),
-        pool: Pool::default(),
-        counters: seat.counters,
-        drain: seat.drain,
-        cut: Cell::new(false),
-    }
 }
 
 /// Whether all connections were given back in time.

@@ -107,6 +107,13 @@ impl<'a, T: Transport> H1Client<'a, T> {
         self.connection.pending.take_if(|pending| pending.is_empty());
     }
 
+    fn bad_body(&self) -> RequestError {
+        match &self.body {
+            Body::Chunked(chunked) if chunked.is_in_trailers() => RequestError::BadTrailer,
+            _ => RequestError::BadChunk,
+        }
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.out_sent < self.out.len() {
             let n = ready!(self.connection.io.poll_send(cx, &[IoSlice::new(&self.out[self.out_sent..])]))?;
@@ -156,7 +163,7 @@ impl<T: Transport> Client for H1Client<'_, T> {
         loop {
             let filled = ready!(self.poll_fill(cx, buf))?;
             let all = filled.copied + filled.received;
-            let step = self.body.step(&mut buf[..all]).map_err(|_| RequestError::BadChunk)?;
+            let step = self.body.step(&mut buf[..all]).map_err(|_| self.bad_body())?;
             self.settle(buf, filled, step.read);
             self.needs_more = step.starved;
             if step.kept > 0 || self.is_body_done() {
@@ -235,6 +242,14 @@ impl<T: Transport> Client for H1Client<'_, T> {
                 return Poll::Ready(Ok(of_body));
             }
         }
+    }
+
+    fn forget_head(&mut self) -> bool {
+        let untouched = self.bytes_sent == 0;
+        if untouched {
+            self.out.clear();
+        }
+        untouched
     }
 
     fn upgrade(&mut self) {
