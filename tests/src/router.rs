@@ -12,10 +12,13 @@ use std::{
         Arc, Mutex,
         mpsc::{Receiver, Sender, channel},
     },
+    thread,
+    time::Instant,
 };
 
 use busbar_registry::{
-    AppRecord, DynoName, DynoRecord, DynoState, Generation, Millis, ProcessType, Routing, WebFormation,
+    AppName, AppRecord, DynoName, DynoRecord, DynoState, Generation, Millis, ProcessType, Routing,
+    WebFormation,
 };
 use router_core::{
     observe::AccessLog,
@@ -123,6 +126,22 @@ impl Router {
         assert_eq!(client.response().text(), "probe");
     }
 
+    /// Adds another dyno to the app.
+    pub fn add_dyno(&mut self, number: u64, address: SocketAddr) {
+        let name = format!("web.{number}").parse().expect("a name");
+        self.publisher.put_dyno(DynoRecord::up(app_name("app"), name, address, Generation(1000 + number)));
+    }
+
+    /// Waits until so many requests wait for a dyno.
+    pub fn waits_until(&self, queue: u32) {
+        let start = Instant::now();
+        let app = self.publisher.app(&app_name("app")).expect("it is published");
+        while app.load.waits.len() != queue {
+            assert!(start.elapsed() < PATIENCE, "{} wait, not {queue}", app.load.waits.len());
+            thread::yield_now();
+        }
+    }
+
     /// The next line of the log about the app.
     pub fn line(&mut self) -> Line {
         loop {
@@ -144,8 +163,12 @@ impl Router {
     }
 }
 
+fn app_name(name: &str) -> AppName {
+    name.parse().expect("a name")
+}
+
 fn publish(publisher: &mut Publisher, name: &str, domain: &str, app: App) {
-    let name: busbar_registry::AppName = name.parse().expect("it is a name");
+    let name = app_name(name);
     publisher.put_app(AppRecord {
         name: name.clone(),
         domains: vec![domain.parse().expect("it is a domain")],

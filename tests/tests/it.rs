@@ -1,7 +1,11 @@
 //! The end-to-end suite: one binary, real sockets. What it needs is in the library beside it.
 //!
+//! - [`embedding`]: the router as a library.
+//! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
+mod embedding;
 mod heroku;
 mod misbehaving;
+mod queueing;
