@@ -5,6 +5,8 @@
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
+#![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
+
 mod embedding;
 mod heroku;
 mod misbehaving;
