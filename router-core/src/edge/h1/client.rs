@@ -186,9 +186,13 @@ impl<T: Transport> Client for H1Client<'_, T> {
                 return Poll::Ready(());
             }
             let pending = self.connection.pending.get_or_insert_with(|| self.worker.buffers.small());
-            match ready!(self.connection.io.poll_recv(cx, pending.spare())) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(n) => pending.fill(n),
+            match self.connection.io.poll_recv(cx, pending.spare()) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(n)) => pending.fill(n),
+                Poll::Pending => {
+                    self.connection.pending.take_if(|pending| pending.is_empty());
+                    return Poll::Pending;
+                }
             }
         }
     }
