@@ -2,6 +2,7 @@
 //!
 //! - [`embedding`]: the router as a library.
 //! - [`queueing`]: one request per dyno, the rest waits.
+//! - [`spec`]: SPEC.md names tests that exist.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
@@ -11,3 +12,4 @@ mod embedding;
 mod heroku;
 mod misbehaving;
 mod queueing;
+mod spec;
