@@ -2,6 +2,7 @@
 
 mod ask;
 mod completions;
+mod limits;
 mod logs;
 mod man;
 mod ps;
@@ -18,7 +19,7 @@ mod version;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::{runtime::Runtime, up::Up};
+pub(crate) use self::{limits::DynoLimits, runtime::Runtime, up::Up};
 use crate::failure::Failure;
 
 /// An HTTP router for apps made of dynos.

@@ -7,11 +7,13 @@ use std::{
 };
 
 use busbar_registry::{AppName, Registry};
-use dyno_runtime::{AppDefinition, ConfigVars, Drained, Formation, Runtime, RuntimeOptions};
+use dyno_runtime::{
+    AppDefinition, ConfigVars, Drained, Enforcement, Formation, Limits, Runtime, RuntimeOptions,
+};
 use rustix::process::{Pid, Signal as Kill, kill_process_group};
 
 use super::{dynos::RunningApp, printer::Printer};
-use crate::failure::Failure;
+use crate::{cli::DynoLimits, failure::Failure};
 
 /// The app of a directory, with what the flags say about it.
 pub(super) struct Wanted {
@@ -23,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) formation: Option<Formation>,
     /// The file with its config vars, if it is not `.env`.
     pub(super) env_file: Option<PathBuf>,
+    /// What each dyno may use.
+    pub(super) limits: Option<DynoLimits>,
 }
 
 impl Wanted {
@@ -39,6 +43,9 @@ impl Wanted {
         }
         if let Some(file) = self.env_file {
             definition.config_vars = config_vars(&file)?;
+        }
+        if let Some(DynoLimits(limits)) = self.limits {
+            definition.limits = limits;
         }
         Ok(definition)
     }
@@ -84,7 +91,10 @@ impl Local {
         let usual = RuntimeOptions::default();
         let drained = drained.unwrap_or_else(|| Arc::clone(&usual.drained));
         // Its own instance, so that two apps can run on one machine.
-        let options = RuntimeOptions { instance: definition.name.to_string(), drained, ..usual };
+        let mut options = RuntimeOptions { instance: definition.name.to_string(), drained, ..usual };
+        if definition.limits != Limits::default() {
+            options.cgroups = Enforcement::Required; // a limit that somebody asked for is kept, or nothing runs
+        }
         let runtime = Arc::new(Runtime::start(options, registry).await?);
         let (app, procfile) = (definition.name.clone(), definition.procfile.clone());
         let width =
@@ -144,6 +154,7 @@ mod tests {
             app: Some("shop".parse().unwrap()),
             formation: formation.map(|formation| formation.parse().unwrap()),
             env_file,
+            limits: None,
         };
         let var = |definition: &AppDefinition| definition.config_vars.iter().next().unwrap().1.to_owned();
         let usual = wanted(None, None).definition().unwrap();

@@ -28,8 +28,8 @@ pub(crate) fn runtime(flags: Runtime) -> Result<(), Failure> {
 }
 
 async fn run(flags: Runtime) -> Result<(), Failure> {
-    let Runtime { directory, registry: at, token_file, app, formation, env_file, admin } = flags;
-    let definition = Wanted { directory, app, formation, env_file }.definition()?;
+    let Runtime { directory, registry: at, token_file, app, formation, env_file, limits, admin } = flags;
+    let definition = Wanted { directory, app, formation, env_file, limits }.definition()?;
     let app = definition.name.clone();
     let token = key_file::token(&token_file)?;
     let client = match &at {

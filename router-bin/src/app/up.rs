@@ -45,8 +45,8 @@ pub(crate) fn up(flags: Up) -> Result<(), Failure> {
 async fn run(flags: Up) -> Result<(), Failure> {
     let mut address = flags.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     address.set_port(flags.port.unwrap_or(address.port()));
-    let Up { directory, app, formation, env_file, workers, admin, .. } = flags;
-    let definition = Wanted { directory, app, formation, env_file }.definition()?;
+    let Up { directory, app, formation, env_file, limits, workers, admin, .. } = flags;
+    let definition = Wanted { directory, app, formation, env_file, limits }.definition()?;
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
     let listeners = edge::listeners(&[address], "--port")?;

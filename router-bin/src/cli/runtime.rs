@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use busbar_registry::AppName;
 use dyno_runtime::Formation;
 
+use super::DynoLimits;
 use crate::{
     app,
     config::{AdminListen, address::Endpoint},
@@ -32,6 +33,10 @@ pub(crate) struct Runtime {
     /// Config vars from this file [default: .env in the directory, if it is there]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
+    /// What each dyno may use, like memory=512MiB,cpu=1024,pids=256; what cannot be kept here is refused [default: as
+    /// much as there is]
+    #[arg(long, env = "BUSBAR_LIMITS", value_name = "LIMITS")]
+    pub(crate) limits: Option<DynoLimits>,
     /// Where the admin API is served: unix:/path, 127.0.0.1:PORT, or off
     #[arg(long, env = "BUSBAR_ADMIN", value_name = "WHERE")]
     pub(crate) admin: Option<AdminListen>,

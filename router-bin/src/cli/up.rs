@@ -5,6 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use busbar_registry::AppName;
 use dyno_runtime::Formation;
 
+use super::DynoLimits;
 use crate::{app, config::AdminListen, failure::Failure};
 
 /// Run the app of a directory with a Procfile behind the router, on this machine
@@ -31,6 +32,10 @@ pub(crate) struct Up {
     /// Threads that carry requests [default: one per CPU]
     #[arg(long, env = "BUSBAR_WORKERS", value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
+    /// What each dyno may use, like memory=512MiB,cpu=1024,pids=256; what cannot be kept here is refused [default: as
+    /// much as there is]
+    #[arg(long, env = "BUSBAR_LIMITS", value_name = "LIMITS")]
+    pub(crate) limits: Option<DynoLimits>,
     /// Where the admin API is served: unix:/path, 127.0.0.1:PORT, or off
     #[arg(long, env = "BUSBAR_ADMIN", value_name = "WHERE")]
     pub(crate) admin: Option<AdminListen>,

@@ -40,7 +40,7 @@ impl FromStr for Size {
 }
 
 /// `12s` with `("s", 1000)` is 12 000. The units are tried in order, so one that ends another comes later.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+pub(crate) fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at_checked(digits_end)?;
     let (_, scale) = units.iter().find(|(name, _)| *name == unit.trim_start())?;

@@ -62,6 +62,13 @@ impl Publisher {
         self.apps.get(name).map(|known| &known.app)
     }
 
+    /// The web dyno of that generation, if it is the newest one of its name: whether it is up or drains.
+    pub fn dyno(&self, app: &AppName, name: &DynoName, generation: Generation) -> Option<&Arc<Dyno>> {
+        let known = self.apps.get(app)?;
+        let dyno = &known.dynos.get(known.find(name).ok()?)?.dyno;
+        (dyno.generation == generation).then_some(dyno)
+    }
+
     /// All apps, in no order.
     pub fn apps(&self) -> impl ExactSizeIterator<Item = &Arc<App>> {
         self.apps.values().map(|known| &known.app)
@@ -396,6 +403,8 @@ mod tests {
         let app = table.reader().find("shop.example").unwrap();
         let slot = Slot::take(&app.set().dynos[0], None).unwrap();
         assert_eq!(publisher.put_dyno(dyno_record("shop", 1, 1, DynoState::Draining)), Applied::Published);
+        let known = |generation| publisher.dyno(&app.name, &slot.dyno().name, Generation(generation));
+        assert!(known(1).is_some_and(|dyno| Arc::ptr_eq(dyno, slot.dyno())) && known(2).is_none());
         assert_eq!(app.set().dynos.iter().map(|dyno| &*dyno.label).collect::<Vec<_>>(), ["web.2"]);
         assert_eq!(slot.dyno().load.in_flight(), 1);
     }
