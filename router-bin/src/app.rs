@@ -1,6 +1,6 @@
 //! What runs for as long as it is not told to stop, put together in the order in which it starts.
 //!
-//! - [`router`]: `busbar router`. [`up`]: `busbar up`. [`runtime`]: `busbar runtime`. Each is a checklist.
+//! - [`router()`]: `busbar router`. [`up()`]: `busbar up`. [`runtime()`]: `busbar runtime`. Each is a checklist.
 //! - [`edge`]: the router's server; [`feed`]: the registry → its table; [`drained`]: its table → the runtime.
 //! - [`access_log`]: where its lines go; [`printer`]: what `up` shows.
 //! - [`local`]: the app of a directory; [`dynos`]: what the admin API asks it.

@@ -63,7 +63,7 @@ impl Worker {
         }
     }
 
-    /// What time it is.
+    /// What time it is, as of the last wake-up.
     pub(crate) fn now(&self) -> Moment {
         self.clock.now()
     }

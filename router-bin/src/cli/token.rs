@@ -15,7 +15,7 @@ pub(crate) struct Token {
     /// The app
     #[arg(value_name = "APP", required_unless_present = "new_key")]
     app: Option<AppName>,
-    /// The key of the router's registry, as in [registry] key_file
+    /// The key of the router's registry, as in `key_file` of its `[registry]`
     #[arg(long, env = "BUSBAR_KEY_FILE", value_name = "FILE")]
     key_file: PathBuf,
     /// Make the key first, in a new file that only its owner may read

@@ -1,9 +1,10 @@
 //! One worker's life: accept, tick, drain.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     net::TcpListener,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     thread,
@@ -93,6 +94,7 @@ async fn tick(worker: Rc<Worker>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        worker.clock.look();
         let now = worker.now();
         worker.sweep.run(now);
         worker.pool.tidy(now);
@@ -135,20 +137,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Serves one connection. A panic ends this connection only.
-fn connection(
-    worker: Rc<Worker>,
-    stream: TcpStream,
-    peer: Peer,
-    place: OwnedSemaphorePermit,
-) -> impl Future<Output = ()> {
+async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit) {
     worker.counters.connections.add(1);
     worker.counters.connections_open.add(1);
     let open = Open { worker: Rc::clone(&worker), _place: place };
-    let serving = h1::serve(worker, stream, peer);
-    async move {
-        let _open = open;
-        serving.await;
-    }
+    worker.clock.look();
+    let mut serving = pin!(h1::serve(worker, stream, peer));
+    poll_fn(|cx| {
+        open.worker.clock.look();
+        serving.as_mut().poll(cx)
+    })
+    .await;
 }
 
 /// An open connection; dropped, it is not.

@@ -22,6 +22,9 @@ use crate::{
     worker::{Worker, buffers::Buffer},
 };
 
+/// A body up to this length is sent in one piece with its head.
+const SMALL_BODY: usize = 1024;
+
 /// The client of one request.
 pub(super) struct H1Client<'a, T> {
     worker: &'a Worker,
@@ -186,9 +189,13 @@ impl<T: Transport> Client for H1Client<'_, T> {
                 return Poll::Ready(());
             }
             let pending = self.connection.pending.get_or_insert_with(|| self.worker.buffers.small());
-            match ready!(self.connection.io.poll_recv(cx, pending.spare())) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(n) => pending.fill(n),
+            match self.connection.io.poll_recv(cx, pending.spare()) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(n)) => pending.fill(n),
+                Poll::Pending => {
+                    self.connection.pending.take_if(|pending| pending.is_empty());
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -232,6 +239,12 @@ impl<T: Transport> Client for H1Client<'_, T> {
     fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>> {
         if body.is_empty() {
             return self.poll_flush(cx).map_ok(|()| 0);
+        }
+        if !self.out.is_empty() && body.len() <= SMALL_BODY {
+            // Copying so little is cheaper than sending two pieces. What is in `out` counts as sent; the flush
+            // that ends every response sends it.
+            self.out.extend_from_slice(body);
+            return Poll::Ready(Ok(body.len()));
         }
         loop {
             let slices = [IoSlice::new(&self.out[self.out_sent..]), IoSlice::new(body)];
