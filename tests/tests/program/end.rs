@@ -5,15 +5,9 @@ use std::net::TcpStream;
 use rustix::process::Signal;
 
 use crate::{
-    busbar::{Busbar, Place, app, processes_of},
+    busbar::{Place, app, processes_of},
     wait::until,
 };
-
-fn hello() -> Busbar {
-    let busbar = Place::new().up(&app("examples/hello"), &[]);
-    busbar.runs(&["web.1", "web.2", "worker.1"]);
-    busbar
-}
 
 /// Where these words are first said.
 #[track_caller]
@@ -24,12 +18,14 @@ fn place_of(lines: &[String], words: &str) -> usize {
 
 #[test]
 fn ctrl_c_answers_what_is_in_flight_and_stops_everything_in_order() {
-    let mut busbar = hello();
+    // One worker: when it has answered the second request, it has read the first one.
+    let mut busbar = Place::new().up(&app("examples/hello"), &["--workers", "1"]);
+    busbar.runs(&["web.1", "web.2", "worker.1"]);
     let mut client = busbar.client();
     let mut slow = busbar.client();
     slow.send("GET /?sleep=1 HTTP/1.1\r\nHost: slow.example\r\n\r\n");
     client.send("GET / HTTP/1.1\r\nHost: quick.example\r\n\r\n");
-    assert_eq!(client.response().status(), 200); // and by then the slow one has been read
+    assert_eq!(client.response().status(), 200);
     busbar.signal(Signal::INT);
     assert_eq!(slow.response().status(), 200);
     assert_eq!(busbar.ended().code(), Some(0));
