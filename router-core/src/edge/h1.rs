@@ -18,7 +18,7 @@ use self::{
 use crate::{
     io::Transport,
     proxy::{self, After, Call, Papers, Request},
-    route::{Fault, forward::Arrival},
+    route::{Fault, Moment, forward::Arrival},
     worker::{Worker, buffers::Buffer, sweep::Timer},
 };
 
@@ -39,14 +39,19 @@ pub(crate) struct Peer {
 /// requests given back, so that a busy connection does not pay for it each time and an idle one holds next to none.
 const LULL: Duration = Duration::from_millis(100);
 
+/// How long a new connection may take to begin its first request once a drain has begun.
+const COURTESY: Duration = Duration::from_secs(1);
+
 /// Serves a connection until it is closed.
 pub(crate) async fn serve<T: Transport>(worker: Rc<Worker>, io: T, peer: Peer) {
     let mut connection = Connection { io, pending: None };
     let timer = Timer::new(&worker.sweep);
     let mut patience = worker.options.keepalive_timeout;
+    // Whoever has just connected means to send a request: it may do so even when a drain begins.
+    let courtesy = worker.now() + COURTESY;
     loop {
         let until = worker.now() + patience;
-        if head::wait(&worker, &mut connection, &timer, until).await != Wait::Bytes {
+        if head::wait(&worker, &mut connection, &timer, until, courtesy).await != Wait::Bytes {
             return;
         }
         match Box::pin(busy(&worker, &mut connection, &timer, &peer)).await {
@@ -74,7 +79,7 @@ async fn busy<T: Transport>(
             return after;
         }
         let until = worker.now() + LULL.min(worker.options.keepalive_timeout);
-        match head::wait(worker, connection, timer, until).await {
+        match head::wait(worker, connection, timer, until, Moment::START).await {
             Wait::Bytes => {}
             Wait::TimeUp => return After::KeepAlive,
             Wait::Closed => return After::Cut,

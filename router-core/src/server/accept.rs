@@ -30,6 +30,9 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long accepting pauses when the system has no more file descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// How many connections are still accepted once the drain has begun: as many as the kernel's queue can hold.
+const QUEUE: usize = super::listen::BACKLOG as usize;
+
 /// What a worker is given to start with.
 pub(crate) struct Seat {
     pub(crate) options: Arc<ServerOptions>,
@@ -105,12 +108,15 @@ async fn tick(worker: Rc<Worker>) {
 
 async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, places: Arc<Semaphore>) {
     let mut drain = worker.drain.clone();
+    let mut left_in_queue = QUEUE;
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         let accepted = tokio::select! {
-            biased; // who is in the kernel's queue already is still served
+            biased;
+            _ = drain.begun(), if !worker.drain.is_draining() => continue,
             accepted = socket.accept() => accepted,
-            _ = drain.begun() => return,
+            // Who is in the kernel's queue when the drain begins is still served.
+            () = async {}, if worker.drain.is_draining() => return,
         };
         match accepted {
             Ok((stream, client)) => {
@@ -123,6 +129,12 @@ async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, places: Arc
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections; trying again");
                 tokio::time::sleep(EXHAUSTED).await;
+            }
+        }
+        if worker.drain.is_draining() {
+            left_in_queue -= 1;
+            if left_in_queue == 0 {
+                return;
             }
         }
     }

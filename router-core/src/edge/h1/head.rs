@@ -42,7 +42,8 @@ pub(super) enum Wait {
     Closed,
 }
 
-/// Waits for the next request's first bytes until then. Meanwhile the connection is idle and holds no buffer.
+/// Waits for the next request's first bytes until then; in a drain only until `courtesy`. Meanwhile the connection is
+/// idle and holds no buffer.
 ///
 /// # Cancel safety
 /// Dropped, nothing is lost.
@@ -51,6 +52,7 @@ pub(super) async fn wait<T: Transport>(
     connection: &mut Connection<T>,
     timer: &Timer,
     until: Moment,
+    courtesy: Moment,
 ) -> Wait {
     if connection.pending.is_some() {
         return Wait::Bytes;
@@ -58,7 +60,7 @@ pub(super) async fn wait<T: Transport>(
     poll_fn(|cx| {
         loop {
             if connection.io.poll_recv_ready(cx).is_pending() {
-                return park(worker, cx, timer, until);
+                return park(worker, cx, timer, until, courtesy);
             }
             let mut text = worker.buffers.small();
             match connection.io.poll_recv(cx, text.spare()) {
@@ -75,14 +77,15 @@ pub(super) async fn wait<T: Transport>(
     .await
 }
 
-fn park(worker: &Worker, cx: &Context<'_>, timer: &Timer, until: Moment) -> Poll<Wait> {
-    if worker.drain.is_draining() {
+fn park(worker: &Worker, cx: &Context<'_>, timer: &Timer, until: Moment, courtesy: Moment) -> Poll<Wait> {
+    let (now, draining) = (worker.now(), worker.drain.is_draining());
+    if draining && (now >= courtesy || worker.is_cut()) {
         return Poll::Ready(Wait::Closed);
     }
-    if worker.now() >= until {
+    if now >= until {
         return Poll::Ready(Wait::TimeUp);
     }
-    timer.set(cx, until);
+    timer.set(cx, if draining { until.min(courtesy) } else { until });
     Poll::Pending
 }
 
