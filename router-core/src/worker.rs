@@ -15,6 +15,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio::sync::Notify;
+
 use crate::{
     observe::{counters::Counters, log_buffer::LogBuffer},
     route::{Moment, request_id::RequestIds, table::TableReader},
@@ -35,6 +37,12 @@ pub(crate) struct Worker {
     pub(crate) log: LogBuffer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) drain: DrainSignal,
+    /// Client connections open now.
+    pub(crate) open: Cell<usize>,
+    /// One of them has just been closed.
+    pub(crate) closed: Notify,
+    /// Those of them that are not idle.
+    pub(crate) in_progress: Cell<usize>,
     /// The drain took too long: what is still in progress ends with H24.
     pub(crate) cut: Cell<bool>,
 }
@@ -59,6 +67,9 @@ impl Worker {
             pool: Pool::default(),
             counters: seat.counters,
             drain: seat.drain,
+            open: Cell::new(0),
+            closed: Notify::new(),
+            in_progress: Cell::new(0),
             cut: Cell::new(false),
         }
     }
@@ -67,8 +78,22 @@ impl Worker {
     pub(crate) fn now(&self) -> Moment {
         self.clock.now()
     }
+    /// Counts a connection as not idle for as long as the guard lives.
+    pub(crate) fn in_progress(&self) -> InProgress<'_> {
+        self.in_progress.set(self.in_progress.get() + 1);
+        InProgress(self)
+    }
     /// Whether requests in progress must end now.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.get()
+    }
+}
+
+/// A connection that is not idle.
+pub(crate) struct InProgress<'a>(&'a Worker);
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.in_progress.set(self.0.in_progress.get() - 1);
     }
 }

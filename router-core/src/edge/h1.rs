@@ -69,6 +69,7 @@ async fn busy<T: Transport>(
     timer: &Timer,
     peer: &Peer,
 ) -> After {
+    let _in_progress = worker.in_progress();
     loop {
         let after = match head::next(worker, connection, timer).await {
             NextHead::Head(incoming) => request(worker, connection, timer, peer, incoming).await,

@@ -3,10 +3,11 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     pin::pin,
     rc::Rc,
     sync::Arc,
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use tokio::{
     task::LocalSet,
 };
 
-use super::{drain::DrainSignal, options::ServerOptions};
+use super::{drain::DrainSignal, listen::BACKLOG, options::ServerOptions};
 use crate::{
     edge::h1::{self, Peer},
     observe::counters::Counters,
@@ -29,9 +30,6 @@ use crate::{
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long accepting pauses when the system has no more file descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-
-/// How many connections are still accepted once the drain has begun: as many as the kernel's queue can hold.
-const QUEUE: usize = super::listen::BACKLOG as usize;
 
 /// What a worker is given to start with.
 pub(crate) struct Seat {
@@ -59,36 +57,33 @@ pub(crate) fn spawn(number: usize, seat: Seat) -> io::Result<thread::JoinHandle<
 /// Serves until the drain is over.
 async fn live(seat: Seat, sockets: Vec<tokio::net::TcpListener>) {
     let mut drain = seat.drain.clone();
-    let limit = seat.options.connections_per_worker.min(Semaphore::MAX_PERMITS);
-    let places = Arc::new(Semaphore::new(limit));
+    let places = Arc::new(Semaphore::new(seat.options.connections_per_worker.min(Semaphore::MAX_PERMITS)));
     let worker = Rc::new(Worker::new(seat));
-    for socket in sockets {
-        tokio::task::spawn_local(accept(Rc::clone(&worker), socket, Arc::clone(&places)));
-    }
+    let accepting: Vec<_> = sockets
+        .into_iter()
+        .map(|socket| tokio::task::spawn_local(accept(Rc::clone(&worker), socket, Arc::clone(&places))))
+        .collect();
     let ticking = tokio::task::spawn_local(tick(Rc::clone(&worker)));
 
     let patience = drain.begun().await;
     worker.sweep.wake_all();
-    if all_gone(&places, limit, patience).await.is_err() {
-        worker.counters.cut.add((limit - places.available_permits()) as u64);
+    let all_gone = async {
+        for socket in accepting {
+            drop(socket.await); // a panic there was told already
+        }
+        while worker.open.get() > 0 {
+            worker.closed.notified().await;
+        }
+    };
+    if tokio::time::timeout(patience, all_gone).await.is_err() {
+        worker.counters.cut.add(worker.in_progress.get() as u64);
         worker.cut.set(true);
         worker.sweep.wake_all();
-        // Whoever is left after that has nothing more to say.
-        drop(all_gone(&places, limit, LAST_WORDS).await);
+        tokio::time::sleep(LAST_WORDS).await; // whoever is left after that has nothing more to say
     }
     ticking.abort();
     worker.pool.clear();
     worker.log.hand_over();
-}
-
-/// Whether all connections were given back in time.
-async fn all_gone(
-    places: &Semaphore,
-    limit: usize,
-    patience: Duration,
-) -> Result<(), tokio::time::error::Elapsed> {
-    let all = u32::try_from(limit).unwrap_or(u32::MAX);
-    tokio::time::timeout(patience, places.acquire_many(all)).await.map(drop)
 }
 
 /// What is done now and then instead of per request.
@@ -107,35 +102,52 @@ async fn tick(worker: Rc<Worker>) {
 }
 
 async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, places: Arc<Semaphore>) {
-    let mut drain = worker.drain.clone();
-    let mut left_in_queue = QUEUE;
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let accepted = tokio::select! {
-            biased;
-            _ = drain.begun(), if !worker.drain.is_draining() => continue,
-            accepted = socket.accept() => accepted,
-            // Who is in the kernel's queue when the drain begins is still served.
-            () = async {}, if worker.drain.is_draining() => return,
-        };
-        match accepted {
-            Ok((stream, client)) => {
-                // Only a hint; a connection without it is merely slower.
-                drop(stream.set_nodelay(true));
-                let peer = Peer { client, tls: false };
-                tokio::task::spawn_local(connection(Rc::clone(&worker), stream, peer, place));
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "cannot accept connections; trying again");
-                tokio::time::sleep(EXHAUSTED).await;
-            }
+        let Some(accepted) = next(&worker, &socket).await else { break };
+        take(&worker, accepted, place).await;
+    }
+    // Who is in the kernel's queue when the drain begins is still served, if there is room.
+    for _ in 0..BACKLOG {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
+        let Some(accepted) = now_or_never(&socket).await else { return };
+        take(&worker, accepted, place).await;
+    }
+}
+
+type Accepted = io::Result<(TcpStream, SocketAddr)>;
+
+/// The next connection; `None` when the drain begins.
+async fn next(worker: &Worker, socket: &tokio::net::TcpListener) -> Option<Accepted> {
+    let mut drain = worker.drain.clone();
+    tokio::select! {
+        biased;
+        _ = drain.begun() => None,
+        accepted = socket.accept() => Some(accepted),
+    }
+}
+
+async fn now_or_never(socket: &tokio::net::TcpListener) -> Option<Accepted> {
+    poll_fn(|cx| match socket.poll_accept(cx) {
+        Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+async fn take(worker: &Rc<Worker>, accepted: Accepted, place: OwnedSemaphorePermit) {
+    match accepted {
+        Ok((stream, client)) => {
+            // Only a hint; a connection without it is merely slower.
+            drop(stream.set_nodelay(true));
+            let peer = Peer { client, tls: false };
+            let open = Open::new(worker, place);
+            tokio::task::spawn_local(connection(open, stream, peer));
         }
-        if worker.drain.is_draining() {
-            left_in_queue -= 1;
-            if left_in_queue == 0 {
-                return;
-            }
+        Err(error) if is_of_one_connection(&error) => {}
+        Err(error) => {
+            tracing::error!(%error, "cannot accept connections; trying again");
+            tokio::time::sleep(EXHAUSTED).await;
         }
     }
 }
@@ -149,14 +161,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Serves one connection. A panic ends this connection only.
-async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit) {
-    worker.counters.connections.add(1);
-    worker.counters.connections_open.add(1);
-    let open = Open { worker: Rc::clone(&worker), _place: place };
-    worker.clock.look();
-    let mut serving = pin!(h1::serve(worker, stream, peer));
+async fn connection(open: Open, stream: TcpStream, peer: Peer) {
+    let clock = &open.worker.clock;
+    clock.look();
+    let mut serving = pin!(h1::serve(Rc::clone(&open.worker), stream, peer));
     poll_fn(|cx| {
-        open.worker.clock.look();
+        clock.look();
         serving.as_mut().poll(cx)
     })
     .await;
@@ -168,11 +178,23 @@ struct Open {
     _place: OwnedSemaphorePermit,
 }
 
+impl Open {
+    fn new(worker: &Rc<Worker>, place: OwnedSemaphorePermit) -> Self {
+        worker.counters.connections.add(1);
+        worker.counters.connections_open.add(1);
+        worker.open.set(worker.open.get() + 1);
+        Self { worker: Rc::clone(worker), _place: place }
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.worker.counters.connections_open.sub(1);
+        let worker = &self.worker;
+        worker.counters.connections_open.sub(1);
+        worker.open.set(worker.open.get() - 1);
+        worker.closed.notify_one();
         if thread::panicking() {
-            self.worker.counters.panics.add(1);
+            worker.counters.panics.add(1);
             tracing::error!("a bug: serving a connection panicked; it was cut, all others go on");
         }
     }
