@@ -5,10 +5,12 @@ use std::{f64::consts::TAU, fmt, str::FromStr, time::Duration};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
-/// No request takes longer: after 30 s the router gives up on it (H12).
-const LONGEST_US: f64 = 30e6;
+use crate::origin::Latency;
+
 /// Median and mean of the published load.
 const RAP_GENIUS_MS: (f64, f64) = (46.0, 306.0);
+/// [`Latency`] draws nothing longer.
+const LONGEST_US: f64 = 30e6;
 /// Steps in which a mean is integrated: its error is far below a µs.
 const STEPS: u32 = 20_000;
 
@@ -48,45 +50,44 @@ impl Service {
         }
     }
 
-    /// One service time, in whole µs. Draws the same number of random numbers each time.
+    /// One service time, in whole µs.
     pub(super) fn draw(self, rng: &mut Rng) -> Duration {
-        // Never 0, so that its logarithm is finite.
-        let (one, other) = (1.0 - rng.f64(), rng.f64());
-        let normal = (-2.0 * one.ln()).sqrt() * (TAU * other).cos();
-        Duration::from_micros(self.at(one, normal).round() as u64)
+        let drawn = self.latency().draw(rng);
+        Duration::from_micros((drawn.as_secs_f64() * 1e6).round() as u64)
     }
 
-    /// The time, in µs, that belongs to a uniform or a normal random number.
-    fn at(self, uniform: f64, normal: f64) -> f64 {
-        let us = match self {
-            Self::RapGenius => {
-                let (median, mean) = RAP_GENIUS_MS;
-                let sigma = (2.0 * (mean / median).ln()).sqrt();
-                1e3 * median * (sigma * normal).exp()
-            }
-            Self::Exponential => -100e3 * uniform.ln(),
-            Self::Bimodal if uniform <= 0.05 => 1e6,
-            Self::Bimodal => 50e3,
-        };
-        us.min(LONGEST_US)
+    /// The same for the origin.
+    fn latency(self) -> Latency {
+        let millis = Duration::from_millis;
+        match self {
+            Self::RapGenius => Latency::Lognormal(millis(RAP_GENIUS_MS.0 as u64), sigma()),
+            Self::Exponential => Latency::Exponential(millis(100)),
+            Self::Bimodal => Latency::Bimodal(millis(50), millis(1000), 0.05),
+        }
     }
 
     /// The mean in µs, of the times as they are cut off.
     #[must_use]
     pub fn mean_us(self) -> f64 {
         match self {
-            Self::Exponential => 100e3,
-            Self::Bimodal => 0.95 * 50e3 + 0.05 * 1e6,
             Self::RapGenius => {
                 let width = 16.0 / f64::from(STEPS);
                 let slice = |step| {
                     let normal = -8.0 + (f64::from(step) + 0.5) * width;
-                    self.at(1.0, normal) * (-normal * normal / 2.0).exp()
+                    let us = 1e3 * RAP_GENIUS_MS.0 * (sigma() * normal).exp();
+                    us.min(LONGEST_US) * (-normal * normal / 2.0).exp()
                 };
                 (0..STEPS).map(slice).sum::<f64>() * width / TAU.sqrt()
             }
+            Self::Exponential | Self::Bimodal => self.latency().mean().as_secs_f64() * 1e6,
         }
     }
+}
+
+/// Of the logarithm of the published times: their mean is e^(σ²/2) times their median.
+fn sigma() -> f64 {
+    let (median, mean) = RAP_GENIUS_MS;
+    (2.0 * (mean / median).ln()).sqrt()
 }
 
 impl fmt::Display for Service {
