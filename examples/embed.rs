@@ -1,42 +1,39 @@
 //! A router inside another program: its own listener, two dynos, a change while it runs, an orderly end.
 //!
-//! Run it with `cargo run -p router-core --example embed`.
+//! `cargo run -p router-core --example embed -- 127.0.0.1:9001 127.0.0.1:9002`; Enter ends it.
 
-use std::{io::Write, net::TcpListener, time::Duration};
+use std::{env, error::Error, io, net::TcpListener, time::Duration};
 
 use router_core::{
-    registry::{AppRecord, DynoRecord},
+    registry::{AppName, AppRecord, DynoRecord, Generation},
     route::table::RouteTable,
     server::{Listener, Server, ServerOptions},
 };
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let shop: AppName = "shop".parse()?;
     let (table, mut publisher) = RouteTable::new();
-    publisher.put_app(json::<AppRecord>(r#"{"name": "shop", "domains": ["shop.localhost"]}"#)?);
-    publisher.put_dyno(dyno(1, "127.0.0.1:9001")?);
+    publisher.put_app(AppRecord::new(shop.clone(), ["shop.localhost".parse()?]));
+    publisher.put_dyno(dyno(&shop, 1)?);
 
     let listener = Listener::from_std(TcpListener::bind("127.0.0.1:0")?)?;
+    say(&format!("http://shop.localhost:{}/ goes to web.1", listener.address().port()))?;
     let server = Server::start(&table, ServerOptions::default(), vec![listener])?;
-    writeln!(
-        std::io::stdout(),
-        "http://shop.localhost:{}/ goes to web.1",
-        server.local_addresses()[0].port()
-    )?;
 
-    publisher.put_dyno(dyno(2, "127.0.0.1:9002")?); // from now on to web.2, too
-    tokio::signal::ctrl_c().await?;
+    publisher.put_dyno(dyno(&shop, 2)?);
+    say("and from now on to web.2, too")?;
+
+    tokio::task::spawn_blocking(|| io::stdin().read_line(&mut String::new())).await??;
     let report = server.drain(Duration::from_secs(30)).await;
-    writeln!(std::io::stdout(), "{} requests served, {} cut", report.totals.requests, report.cut)?;
-    Ok(())
+    say(&format!("{} requests served, {} connections cut", report.totals.requests, report.cut))
 }
 
-fn dyno(number: u32, address: &str) -> serde_json::Result<DynoRecord> {
-    json(&format!(
-        r#"{{"app": "shop", "dyno": "web.{number}", "address": "{address}", "generation": {number}, "state": "up"}}"#
-    ))
+fn dyno(app: &AppName, number: u8) -> Result<DynoRecord, Box<dyn Error>> {
+    let address = env::args().nth(number.into()).ok_or("two addresses, please")?.parse()?;
+    Ok(DynoRecord::up(app.clone(), format!("web.{number}").parse()?, address, Generation(number.into())))
 }
 
-fn json<T: serde::de::DeserializeOwned>(text: &str) -> serde_json::Result<T> {
-    serde_json::from_str(text)
+fn say(line: &str) -> Result<(), Box<dyn Error>> {
+    Ok(io::Write::write_all(&mut io::stdout(), format!("{line}\n").as_bytes())?)
 }

@@ -82,7 +82,7 @@ fn publish(c: &mut Criterion) {
         };
         b.iter_batched(
             record,
-            |record| record.map(|record| publisher.put_dyno(&record)),
+            |record| record.map(|record| publisher.put_dyno(record)),
             BatchSize::SmallInput,
         );
     });

@@ -11,6 +11,7 @@ mod origin;
 mod progress;
 mod run;
 mod self_check;
+mod simulate;
 mod target;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ enum Verb {
     Launch(launch::Launch),
     #[command(hide = true)]
     HyperProxy(launch::HyperProxy),
+    Simulate(simulate::Arguments),
 }
 
 /// How a verb came to an end.
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Verb::SelfCheck(arguments) => self_check::run(&arguments),
         Verb::Launch(arguments) => launch::launch(&arguments),
         Verb::HyperProxy(arguments) => launch::hyper_proxy(arguments),
+        Verb::Simulate(arguments) => simulate::run(arguments),
     };
     done.unwrap_or_else(|failure| {
         out::remark(format_args!("busbar-bench: {failure}"));

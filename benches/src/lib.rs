@@ -3,6 +3,7 @@
 //! - [`origin`]: the cheap server behind the proxy, with service times and misbehaviours to order.
 //! - [`load`]: the generator: closed loop, or open loop with latencies counted from the intended moment.
 //! - [`compare`]: proxies side by side in one run, each started, pinned, measured and stopped.
+//! - [`simulate`]: the queueing study, in virtual time and without a socket.
 //! - [`results`]: the format everything is written in, and its tables.
 //! - [`verdict`]: `--fail-if 'p99>50ms'`.
 //! - [`process`]: children that end with us, and what a process tree costs.
@@ -23,6 +24,7 @@ pub mod origin;
 mod out;
 pub mod process;
 pub mod results;
+pub mod simulate;
 mod tls;
 pub mod units;
 pub mod verdict;

@@ -1,22 +1,20 @@
-//! A whole supervisor: runs the app in a directory and shows its log, without a router or a registry.
+//! A whole supervisor: runs the app in a directory and shows its log, without a router.
 //!
-//! `cargo run -p dyno-runtime --example supervise -- examples/hello [state-directory] [cgroups: best-effort|off]`
+//! `cargo run -p dyno-runtime --example supervise -- examples/hello [STATE-DIRECTORY] [best-effort|off] [INSTANCE]`
 //!
 //! Ctrl-C or SIGTERM stops the app in order. After `kill -9` of this program, its next start removes what it left.
 #![expect(clippy::print_stdout, reason = "this is a program; its output is the app's log")]
 
-use std::{io, path::Path, process::ExitCode, sync::Arc};
+use std::{io, path::Path, process::ExitCode};
 
+use busbar_registry::{AppRecord, Bounds, Memory, Registry as _, Routing, WebFormation};
 use dyno_runtime::{AppDefinition, Enforcement, Runtime, RuntimeOptions, init, options::INIT_VERB};
 use tokio::signal::unix::{SignalKind, signal};
-
-#[path = "../tests/support/nowhere.rs"]
-mod nowhere;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(directory) = arguments.next() else {
-        println!("usage: supervise DIRECTORY [STATE-DIRECTORY] [best-effort|off]");
+        println!("usage: supervise DIRECTORY [STATE-DIRECTORY] [best-effort|off] [INSTANCE]");
         return ExitCode::from(2);
     };
     // Every dyno begins its life as this very program.
@@ -27,6 +25,9 @@ fn main() -> ExitCode {
         RuntimeOptions { state_directory: arguments.next().map(Into::into), ..RuntimeOptions::default() };
     if arguments.next().as_deref() == Some("off") {
         options.cgroups = Enforcement::Off;
+    }
+    if let Some(instance) = arguments.next() {
+        options.instance = instance;
     }
     match run(Path::new(&directory), options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,7 +42,17 @@ fn main() -> ExitCode {
 async fn run(directory: &Path, options: RuntimeOptions) -> Result<(), Box<dyn std::error::Error>> {
     let app = AppDefinition::from_directory("hello".parse()?, directory)?;
     let name = app.name.clone();
-    let runtime = Runtime::start(options, Arc::new(nowhere::Nowhere)).await?;
+    let registry = Memory::start(Bounds::default());
+    let record = AppRecord {
+        name: name.clone(),
+        domains: vec![],
+        catch_all: true,
+        maintenance: false,
+        routing: Routing::default(),
+        web: WebFormation::default(),
+    };
+    registry.put_app(record, None).await?;
+    let runtime = Runtime::start(options, registry).await?;
     println!("swept {} dynos", runtime.swept().dynos);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     runtime.deploy(app).await?;

@@ -104,6 +104,8 @@ impl Membership {
             drained,
             joined: Some(joined),
             lease: None,
+            lost: None,
+            replaced: false,
             pause: Duration::ZERO,
             backoff: FIRST_PAUSE,
             leaving: None,
@@ -138,6 +140,10 @@ struct Keeper {
     drained: Arc<dyn Drained>,
     joined: Option<oneshot::Sender<()>>,
     lease: Option<Lease>,
+    /// The generation of a lease that was lost.
+    lost: Option<Generation>,
+    /// A newer dyno has its name or address: it is not registered again.
+    replaced: bool,
     /// How long to wait before the next call to the registry.
     pause: Duration,
     /// How long to wait after the next failure.
@@ -166,10 +172,11 @@ impl Keeper {
     }
 
     async fn refresh(&mut self) {
-        let refreshed = match &self.lease {
-            Some(lease) => call(self.registry.renew(&lease.id)).await,
-            None if self.leaving.is_some() => return self.pause = CALL_LIMIT,
-            None => call(self.registry.register(self.registration.clone())).await,
+        let refreshed = match (&self.lease, self.lost) {
+            (Some(lease), _) => call(self.registry.renew(&lease.id)).await,
+            (None, _) if self.leaving.is_some() || self.replaced => return self.pause = CALL_LIMIT,
+            (None, None) => call(self.registry.register(self.registration.clone())).await,
+            (None, Some(lost)) => call(self.registry.register_again(self.registration.clone(), lost)).await,
         };
         match refreshed {
             Ok(lease) => {
@@ -179,8 +186,12 @@ impl Keeper {
                 let _nobody_asks = self.joined.take().map(|joined| joined.send(()));
             }
             Err(Refusal::LeaseGone) => {
-                self.lease = None;
+                self.lost = self.lease.take().map(|lease| lease.generation).or(self.lost);
                 self.pause = Duration::ZERO;
+            }
+            Err(replaced @ Refusal::Replaced { .. }) => {
+                self.warn("register again", &replaced);
+                self.replaced = true;
             }
             Err(refusal) => {
                 self.warn("register", &refusal);

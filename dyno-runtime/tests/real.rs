@@ -8,18 +8,21 @@
     reason = "a test says what it needs by failing, and why it was skipped by printing"
 )]
 
-use std::{fs, process::Stdio, sync::Arc, time::Duration};
+use std::{fs, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use busbar_registry::{Bounds, Memory};
 use dyno_runtime::{
-    ConfigVars, Drained, Draining, Enforcement, InitProgram, Limits, Phase, RestartPolicy, Runtime,
-    RuntimeOptions, Times, Which, logs,
+    AppDefinition, ConfigVars, Drained, Draining, Enforcement, InitProgram, Limits, Phase, RestartPolicy,
+    Runtime, RuntimeOptions, Times, Which, logs,
 };
 use support::{House, LONG, both_modes, cgroups_work, eventually, pid_in, runs, supervise};
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::{Notify, Semaphore},
+};
 
-#[path = "support/nowhere.rs"]
-mod nowhere;
 #[path = "support/house.rs"]
 mod support;
 
@@ -90,9 +93,8 @@ async fn a_dyno_with_requests_in_flight_gets_no_sigterm_before_they_are_answered
     eventually("registered", || house.ledger.told().contains(&"register web.1".into())).await;
     let shutdown = async {
         gate.asked.notified().await;
-        let (lines, _) =
-            house.runtime.logs(&house.app, usize::MAX).map_or((vec![], None), |(l, t)| (l, Some(t)));
-        assert!(lines.iter().all(|line| !line.to_string().contains("SIGTERM")), "{lines:?}");
+        log.now();
+        assert_eq!(log.with("SIGTERM"), Vec::<&str>::new());
         assert!(house.ledger.told().iter().all(|told| !told.starts_with("deregister")));
         gate.open.add_permits(1);
     };
@@ -109,7 +111,7 @@ async fn a_process_that_ignores_sigterm_is_killed_and_the_log_says_r12() {
         let house = House::open(|options| options.cgroups = mode).await;
         let stubborn = "worker: trap '' TERM; echo ready; while :; do sleep 0.05; done";
         let mut log = house.run(stubborn, |app| app.times = soon()).await;
-        log.until("ready").await;
+        log.until("app[worker.1]: ready").await;
         house.runtime.scale(&house.app, vec!["worker=0".parse().unwrap()]).await.unwrap();
         log.until("exited").await;
         let end = log.seen.len() - 3;
@@ -138,8 +140,11 @@ async fn exit_statuses_are_exact_and_each_is_a_crash() {
         assert_eq!(log.with(&line).len(), 2, "{line}: {:#?}", log.seen);
     }
     assert_eq!(log.with("State changed from crashed to starting").len(), 4);
-    let status = house.runtime.ps(&house.app).await.unwrap();
-    eventually("all wait", || status.iter().all(|dyno| dyno.crashes >= 1)).await;
+    let mut crashes = vec![];
+    while crashes != [2, 2, 2, 2] {
+        crashes = house.runtime.ps(&house.app).await.unwrap().iter().map(|dyno| dyno.crashes).collect();
+        assert!(crashes.iter().all(|crashes| *crashes <= 2), "{crashes:?}");
+    }
     house.close().await;
 }
 
@@ -148,7 +153,6 @@ async fn a_dyno_that_crashed_comes_back() {
     let house = House::open(|_| {}).await;
     let mut log = house.run("worker: test -e once && exec sleep 600; touch once; exit 1", |_| {}).await;
     log.until_nth(2, "State changed from starting to up").await;
-    eventually("it sleeps", || !house.directory.path().join("once").metadata().is_err()).await;
     let status = house.runtime.ps(&house.app).await.unwrap();
     assert_eq!((status[0].phase, status[0].crashes), (Phase::Up, 1));
     assert_eq!(status[0].last_exit.map(|exit| exit.to_string()).as_deref(), Some("1"));
@@ -230,9 +234,10 @@ async fn after_kill_9_of_a_runtime_the_next_one_leaves_no_orphan() {
     fs::write(directory.path().join("Procfile"), format!("one: {orphan}\ntwo: {orphan}\n")).unwrap();
     for mode in both_modes() {
         let state = tempfile::tempdir().unwrap();
+        let instance = format!("test-sweep-{}", std::process::id());
         let word = if mode == Enforcement::Off { "off" } else { "best-effort" };
         let mut supervisor = std::process::Command::new(supervise())
-            .args([directory.path(), state.path(), word.as_ref()])
+            .args([directory.path(), state.path(), word.as_ref(), instance.as_ref()])
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -250,12 +255,12 @@ async fn after_kill_9_of_a_runtime_the_next_one_leaves_no_orphan() {
         assert_eq!(records.contains("/sys/fs/cgroup"), mode != Enforcement::Off, "{records}");
 
         let options = RuntimeOptions {
-            instance: "sweeper".into(),
+            instance,
             state_directory: Some(state.path().to_owned()),
             cgroups: mode,
             ..RuntimeOptions::default()
         };
-        let next = Runtime::start(options, Arc::new(nowhere::Nowhere)).await.unwrap();
+        let next = Runtime::start(options, Memory::start(Bounds::default())).await.unwrap();
         assert_eq!((next.swept().dynos, next.swept().stuck), (2, 0));
         assert!(!pids.iter().any(|pid| runs(*pid)), "{mode:?}");
         for group in records.split('"').filter(|part| part.starts_with("/sys/fs/cgroup")) {
@@ -418,5 +423,31 @@ async fn a_fork_bomb_is_held_and_killed() {
         })
         .await;
     log.until("to up").await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_hello_example_answers_what_it_has_accepted_and_exits_with_0() {
+    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hello");
+    let example = AppDefinition::from_directory("shop".parse().unwrap(), &hello).unwrap();
+    assert_eq!(example.formation.to_string(), "web=2 worker=1");
+    let house = House::open(|_| {}).await;
+    let mut log = house.run("web: true", |app| *app = example).await;
+    log.until_nth(3, "starting to up").await;
+    log.until("worker.1 works").await;
+    let port = house.runtime.ps(&house.app).await.unwrap()[0].port.unwrap();
+
+    let mut request = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    request.write_all(b"GET /?sleep=0.5 HTTP/1.1\r\nHost: hello\r\nX-Request-Id: abc\r\n\r\n").await.unwrap();
+    // An idle connection must not be in the way.
+    let _idle = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    log.until("thinking").await;
+    house.runtime.stop_app(&house.app).await.unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("200 OK") && answer.ends_with("Hello from web.1\n"), "{answer}");
+    log.until_nth(3, "exited with status 0").await;
+    assert_eq!(log.with("GET /?sleep=0.5 request_id=abc").len(), 1);
+    assert_eq!(log.with("R12"), Vec::<&str>::new());
     house.close().await;
 }

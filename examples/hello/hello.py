@@ -31,7 +31,10 @@ class Hello(BaseHTTPRequestHandler):
         if url.path == "/crash":
             say("crashing, as asked")
             os._exit(1)
-        time.sleep(min(float(parse_qs(url.query).get("sleep", ["0"])[0]), 60))
+        seconds = min(float(parse_qs(url.query).get("sleep", ["0"])[0]), 60)
+        if seconds:
+            say(f"thinking for {seconds} s")
+            time.sleep(seconds)
         body = f"Hello from {DYNO}\n".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
@@ -49,7 +52,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, address):
         self.open = set()
-        super().__init__(address, Hello)
+        super().__init__(address, Hello, bind_and_activate=False)
 
     def process_request(self, connection, address):
         self.open.add(connection)
@@ -73,8 +76,11 @@ class Server(ThreadingHTTPServer):
 
 def web():
     server = Server(("0.0.0.0", int(os.environ.get("PORT", "5000"))))
+    # Before the port is bound: whoever can be reached can also be stopped in order.
     # `shutdown` waits for the loop that this signal interrupts, so it needs a thread of its own.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.server_bind()
+    server.server_activate()
     say(f"{DYNO} listens on port {server.server_address[1]}")
     server.serve_forever(poll_interval=0.05)
     server.stop_reading()

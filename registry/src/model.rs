@@ -80,6 +80,20 @@ pub struct AppRecord {
     pub web: WebFormation,
 }
 
+impl AppRecord {
+    /// An app with these domains, routed as Heroku would.
+    pub fn new(name: AppName, domains: impl IntoIterator<Item = Domain>) -> Self {
+        Self {
+            name,
+            domains: domains.into_iter().collect(),
+            catch_all: false,
+            maintenance: false,
+            routing: Routing::default(),
+            web: WebFormation::default(),
+        }
+    }
+}
+
 /// What a runtime knows about an app's web dynos. It tells the router what to say when none is up:
 /// `quantity == 0` is H14, `starting > 0` is worth waiting for (H20 in the end), all crashed is H10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -143,6 +157,13 @@ pub struct DynoRecord {
     pub generation: Generation,
     /// Whether it gets new requests.
     pub state: DynoState,
+}
+
+impl DynoRecord {
+    /// A dyno that is up. Whoever keeps no registry gives each dyno it ever names another `generation`.
+    pub const fn up(app: AppName, dyno: DynoName, address: SocketAddr, generation: Generation) -> Self {
+        Self { app, dyno, address, generation, state: DynoState::Up }
+    }
 }
 
 /// Everything at one revision.

@@ -22,7 +22,13 @@ mod select;
 mod tunnel;
 mod uplink;
 
-use std::net::IpAddr;
+use std::{
+    future::poll_fn,
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+};
 
 pub(crate) use self::client::Client;
 use self::{
@@ -81,12 +87,34 @@ pub(crate) enum After {
 /// Dropped, both connections are cut; the places at the app and at the dyno are given back.
 pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
     let mut record = Record::open(call.worker, &call.request, call.papers.forwarded_for);
-    let after = match carry(&mut call, &mut record).await {
-        Ok(after) => after,
-        Err(fault) => answer::fault(&mut call, &mut record, fault).await,
+    let after = match unless_it_panics(carry(&mut call, &mut record)).await {
+        Ok(Ok(after)) => after,
+        Ok(Err(fault)) => answer::fault(&mut call, &mut record, fault).await,
+        Err(Panicked) => {
+            call.worker.counters.panics.add(1);
+            tracing::error!(
+                request_id = record.request_id.as_str(),
+                "a bug: serving a request panicked (H99)"
+            );
+            record.status = record.status.filter(|_| !call.client.forget_head());
+            answer::fault(&mut call, &mut record, Fault::PlatformError).await
+        }
     };
     record.close(call.worker, &call.request, call.papers.forwarded_for, call.client.bytes_sent());
     after
+}
+
+struct Panicked;
+
+/// A panic ends one request, not its worker.
+async fn unless_it_panics<T>(deed: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut deed = pin!(deed);
+    // What the deed held is dropped unfinished and not looked at again, but for the client's connection.
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| deed.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
 }
 
 async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result<After, Fault> {
@@ -123,4 +151,123 @@ pub(crate) async fn refuse<C: Client>(
     let after = answer::unread(worker, timer, client, &mut record, fault).await;
     record.close_unread(worker, from, first_line, client.bytes_sent());
     after
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+        task::Context,
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::{
+        h1::{
+            limits::RequestLimits,
+            request::{self, Persistence},
+        },
+        observe::{AccessLog, counters::Counters},
+        route::fixture,
+        server::{ServerOptions, accept::Seat, drain},
+        worker::sweep::Timer,
+    };
+
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<u8>>);
+    impl AccessLog for Lines {
+        fn write(&self, lines: Vec<u8>) -> u64 {
+            self.0.lock().unwrap().extend(lines);
+            0
+        }
+    }
+
+    /// A client that panics as soon as it is told to answer `Expect`, and notes what it is sent.
+    #[derive(Default)]
+    struct Panicking {
+        status: Option<u16>,
+        sent: Vec<u8>,
+    }
+
+    impl Client for Panicking {
+        fn poll_body_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+            Poll::Pending
+        }
+        fn poll_body(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<Result<usize, Fault>> {
+            Poll::Pending
+        }
+        fn is_body_done(&self) -> bool {
+            false
+        }
+        fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+        fn answer_continue(&mut self) {
+            panic!("on purpose");
+        }
+        fn keeps_chunks(&self) -> bool {
+            true
+        }
+        fn takes_interim_responses(&self) -> bool {
+            true
+        }
+        fn begin_head(&mut self, status: u16, _: &[u8]) {
+            self.status = Some(status);
+        }
+        fn field(&mut self, _: &[u8], _: &[u8]) {}
+        fn end_head(&mut self, _: Option<Persistence>) {}
+        fn poll_send(&mut self, _: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>> {
+            self.sent.extend_from_slice(body);
+            Poll::Ready(Ok(body.len()))
+        }
+        fn forget_head(&mut self) -> bool {
+            true
+        }
+        fn upgrade(&mut self) {}
+        fn poll_close_send(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn bytes_sent(&self) -> u64 {
+            self.sent.len() as u64
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_h99_and_ends_its_request_only() {
+        let (table, _publisher) = fixture::published(1, |_| {});
+        let lines = Arc::new(Lines::default());
+        let log: Arc<dyn AccessLog> = Arc::<Lines>::clone(&lines);
+        let (_drain, signal) = drain::pair();
+        let worker = Worker::new(Seat {
+            options: Arc::new(ServerOptions { access_log: Some(log), ..ServerOptions::default() }),
+            table: table.reader(),
+            counters: Arc::new(Counters::new()),
+            drain: signal,
+            start: Instant::now(),
+            sockets: Vec::new(),
+        });
+        let bytes: &[u8] =
+            b"POST / HTTP/1.1\r\nHost: shop.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+        let mut fields = Vec::new();
+        let head = request::parse(bytes, &RequestLimits::default(), &mut fields).unwrap().unwrap();
+        let mut desk = worker.buffers.desk();
+        let desk = desk.get();
+        let (client, timer) = (&mut Panicking::default(), &Timer::new(&worker.sweep));
+        let arrival = Arrival { client: [127, 0, 0, 1].into(), tls: false, port: 80 };
+        let request = Request { bytes, fields: &fields, head: &head, arrival, received: worker.now() };
+        let papers = Papers {
+            to_dyno: &mut desk.to_dyno,
+            forwarded_for: &mut desk.forwarded_for,
+            via: &mut desk.via,
+            response_fields: &mut desk.response_fields,
+        };
+        let after = serve(Call { worker: &worker, timer, request, client, papers }).await;
+        worker.log.hand_over();
+
+        assert_eq!((after, client.status), (After::Close, Some(503)));
+        assert_eq!(worker.counters.panics.get(), 1);
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(lines.starts_with("at=error code=H99 "), "{lines}");
+    }
 }

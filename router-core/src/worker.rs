@@ -15,10 +15,12 @@ use std::{
     sync::Arc,
 };
 
+use tokio::sync::Notify;
+
 use crate::{
     observe::{counters::Counters, log_buffer::LogBuffer},
     route::{Moment, request_id::RequestIds, table::TableReader},
-    server::{drain::DrainSignal, options::ServerOptions},
+    server::{accept::Seat, drain::DrainSignal, options::ServerOptions},
     upstream::pool::Pool,
 };
 
@@ -35,17 +37,63 @@ pub(crate) struct Worker {
     pub(crate) log: LogBuffer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) drain: DrainSignal,
+    /// Client connections open now.
+    pub(crate) open: Cell<usize>,
+    /// One of them has just been closed.
+    pub(crate) closed: Notify,
+    /// Those of them that are not idle.
+    pub(crate) in_progress: Cell<usize>,
     /// The drain took too long: what is still in progress ends with H24.
     pub(crate) cut: Cell<bool>,
 }
 
 impl Worker {
-    /// What time it is.
+    /// A worker as it starts.
+    pub(crate) fn new(seat: Seat) -> Self {
+        let mut seed = [0; 32];
+        // Without the system's randomness request ids are merely guessable.
+        getrandom::fill(&mut seed).unwrap_or_default();
+        let [ids @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = seed;
+        let [.., a, b, c, d, e, f, g, h] = seed;
+        Self {
+            log: LogBuffer::new(seat.options.access_log.clone()),
+            options: seat.options,
+            clock: clock::Clock::since(seat.start),
+            sweep: Rc::new(sweep::Sweep::default()),
+            buffers: Rc::new(buffers::Buffers::default()),
+            table: RefCell::new(seat.table),
+            random: RefCell::new(fastrand::Rng::with_seed(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
+            request_ids: RefCell::new(RequestIds::from_seed(ids)),
+            pool: Pool::default(),
+            counters: seat.counters,
+            drain: seat.drain,
+            open: Cell::new(0),
+            closed: Notify::new(),
+            in_progress: Cell::new(0),
+            cut: Cell::new(false),
+        }
+    }
+
+    /// What time it is, as of the last wake-up.
     pub(crate) fn now(&self) -> Moment {
         self.clock.now()
+    }
+    /// Counts a connection as not idle for as long as the guard lives.
+    pub(crate) fn in_progress(&self) -> InProgress<'_> {
+        self.in_progress.set(self.in_progress.get() + 1);
+        InProgress(self)
     }
     /// Whether requests in progress must end now.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.get()
+    }
+}
+
+/// A connection that is not idle.
+pub(crate) struct InProgress<'a>(&'a Worker);
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.in_progress.set(self.0.in_progress.get() - 1);
     }
 }

@@ -1,4 +1,5 @@
 //! `route/` decides and does nothing else: it runs in a simulation as in a worker.
+#![expect(clippy::unwrap_used, reason = "a test says what it needs by failing")]
 
 use std::{fs, path::Path};
 

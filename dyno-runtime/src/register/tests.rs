@@ -44,6 +44,9 @@ impl Registry for Told {
     async fn register(&self, _: Registration) -> Result<Lease, Refusal> {
         self.lease("register")
     }
+    async fn register_again(&self, _: Registration, after: Generation) -> Result<Lease, Refusal> {
+        self.lease(&format!("register after {}", after.0))
+    }
     async fn renew(&self, _: &LeaseId) -> Result<Lease, Refusal> {
         self.lease("renew")
     }
@@ -94,8 +97,22 @@ async fn a_lost_lease_is_taken_anew_at_once() {
     sleep(Duration::from_millis(1)).await;
     registry.refusals.lock().unwrap().push(Refusal::LeaseGone);
     sleep(Duration::from_millis(3001)).await;
-    assert_eq!(registry.take(), ["register", "renew", "register"]);
+    assert_eq!(registry.take(), ["register", "renew", "register after 1"]);
     drop(membership);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dyno_whose_place_was_taken_does_not_take_it_back() {
+    let registry = Arc::new(Told::default());
+    let membership = begin(&registry, Arc::new(AtOnce));
+    sleep(Duration::from_millis(1)).await;
+    let (app, dyno) = (registration().app, registration().dyno);
+    let replaced = Refusal::Replaced { app, dyno, by: Generation(2) };
+    registry.refusals.lock().unwrap().extend([replaced, Refusal::LeaseGone]);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(registry.take(), ["register", "renew", "register after 1"]);
+    membership.over().await;
+    assert_eq!(registry.take(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

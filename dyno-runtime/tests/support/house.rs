@@ -15,9 +15,10 @@ use busbar_registry::{
 use dyno_runtime::{
     AppDefinition, Enforcement, InitProgram, Procfile, Runtime, RuntimeOptions, Tail, cgroup::Site,
 };
+use futures_util::FutureExt as _;
 
 /// Nothing here takes so long; only a failing test waits for it.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// A registry that remembers what it was told.
 #[derive(Default)]
@@ -50,6 +51,9 @@ impl Registry for Ledger {
         self.tell(format!("register {}", dyno.dyno))?;
         let id = LeaseId(dyno.dyno.to_string());
         Ok(Lease { id, generation: Generation(1), ttl_ms: dyno.ttl_ms, revision: Revision(1) })
+    }
+    async fn register_again(&self, dyno: Registration, _: Generation) -> Result<Lease, Refusal> {
+        self.register(dyno).await
     }
     async fn renew(&self, _: &LeaseId) -> Result<Lease, Refusal> {
         Err(Refusal::LeaseGone)
@@ -170,6 +174,13 @@ impl Log {
         };
         let in_time = tokio::time::timeout(LONG, read).await.is_ok();
         assert!(in_time, "{nth} × {text:?} did not come; the log is {:#?}", self.seen);
+    }
+
+    /// Reads what is there already.
+    pub(crate) fn now(&mut self) {
+        while let Some(Some(line)) = self.tail.next().now_or_never() {
+            self.seen.push(short(&line.to_string()));
+        }
     }
 
     /// The lines that contain `text`.

@@ -1,7 +1,7 @@
 //! HTTP/1.0 and HTTP/1.1 clients.
 //!
 //! - [`serve`]: one connection from accept to close: head, proxy, head, proxy, …
-//! - [`head`]: reads the next head, holding no buffer until its first byte is there.
+//! - [`head`]: waits for the next head, holding no buffer until its first byte is there, and reads it.
 //! - [`client`]: what the proxy sees of this connection during one request.
 //! - [`linger`]: closes so that the client can still read what it was told.
 
@@ -9,16 +9,16 @@ mod client;
 mod head;
 mod linger;
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use self::{
     client::H1Client,
-    head::{Incoming, NextHead},
+    head::{Incoming, NextHead, Wait},
 };
 use crate::{
     io::Transport,
     proxy::{self, After, Call, Papers, Request},
-    route::{Fault, forward::Arrival},
+    route::{Fault, Moment, forward::Arrival},
     worker::{Worker, buffers::Buffer, sweep::Timer},
 };
 
@@ -35,22 +35,55 @@ pub(crate) struct Peer {
     pub(crate) tls: bool,
 }
 
+/// How long a connection that was just used is expected to be used again. Only then is the memory for serving
+/// requests given back, so that a busy connection does not pay for it each time and an idle one holds next to none.
+const LULL: Duration = Duration::from_millis(100);
+
+/// How long a new connection may take to begin its first request once a drain has begun.
+const COURTESY: Duration = Duration::from_secs(1);
+
 /// Serves a connection until it is closed.
 pub(crate) async fn serve<T: Transport>(worker: Rc<Worker>, io: T, peer: Peer) {
     let mut connection = Connection { io, pending: None };
     let timer = Timer::new(&worker.sweep);
+    let mut patience = worker.options.keepalive_timeout;
+    // Whoever has just connected means to send a request: it may do so even when a drain begins.
+    let courtesy = worker.now() + COURTESY;
     loop {
-        let after = match head::next(&worker, &mut connection, &timer).await {
-            NextHead::Head(incoming) => request(&worker, &mut connection, &timer, &peer, incoming).await,
-            NextHead::Flawed(fault, text) => {
-                flawed(&worker, &mut connection, &timer, &peer, fault, &text).await
-            }
-            NextHead::Closed => return,
-        };
-        match after {
-            After::KeepAlive => {}
+        let until = worker.now() + patience;
+        if head::wait(&worker, &mut connection, &timer, until, courtesy).await != Wait::Bytes {
+            return;
+        }
+        match Box::pin(busy(&worker, &mut connection, &timer, &peer)).await {
+            After::KeepAlive => patience = worker.options.keepalive_timeout.saturating_sub(LULL),
             After::Close => return linger::close(&worker, &mut connection, &timer).await,
             After::Cut => return,
+        }
+    }
+}
+
+/// Serves requests for as long as one follows the other.
+async fn busy<T: Transport>(
+    worker: &Worker,
+    connection: &mut Connection<T>,
+    timer: &Timer,
+    peer: &Peer,
+) -> After {
+    let _in_progress = worker.in_progress();
+    loop {
+        let after = match head::next(worker, connection, timer).await {
+            NextHead::Head(incoming) => request(worker, connection, timer, peer, incoming).await,
+            NextHead::Flawed(fault, text) => flawed(worker, connection, timer, peer, fault, &text).await,
+            NextHead::Closed => return After::Cut,
+        };
+        if after != After::KeepAlive {
+            return after;
+        }
+        let until = worker.now() + LULL.min(worker.options.keepalive_timeout);
+        match head::wait(worker, connection, timer, until, Moment::START).await {
+            Wait::Bytes => {}
+            Wait::TimeUp => return After::KeepAlive,
+            Wait::Closed => return After::Cut,
         }
     }
 }
@@ -97,4 +130,42 @@ async fn flawed<T: Transport>(
     let mut client = H1Client::without_request(worker, connection, &mut desk.get().to_client);
     let first_line = text.filled().split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
     proxy::refuse(worker, timer, &mut client, peer.client.ip(), first_line, fault).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Instant};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::{
+        observe::counters::Counters,
+        route::table::RouteTable,
+        server::{ServerOptions, accept::Seat, drain},
+    };
+
+    #[tokio::test]
+    async fn an_idle_connection_is_small() {
+        let (table, _publisher) = RouteTable::new();
+        let (_drain, signal) = drain::pair();
+        let worker = Rc::new(Worker::new(Seat {
+            options: Arc::new(ServerOptions::default()),
+            table: table.reader(),
+            counters: Arc::new(Counters::new()),
+            drain: signal,
+            start: Instant::now(),
+            sockets: Vec::new(),
+        }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = listener.local_addr().unwrap();
+        let io = TcpStream::connect(client).await.unwrap();
+        let mut connection = Connection { io, pending: None };
+        let timer = Timer::new(&worker.sweep);
+        let peer = Peer { client, tls: false };
+        let busy = size_of_val(&busy(&worker, &mut connection, &timer, &peer));
+        let idle = size_of_val(&serve(Rc::clone(&worker), connection.io, peer));
+        assert!(idle <= 512, "{idle} bytes idle");
+        assert!(busy <= 5120, "{busy} bytes busy");
+    }
 }

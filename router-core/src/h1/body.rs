@@ -69,11 +69,11 @@ mod tests {
     fn a_length_takes_its_bytes_and_leaves_the_rest() {
         let mut body = Body::new(Framing::Length(5), KeepFraming::Yes);
         assert_eq!(
-            body.step(&mut *b"abc".to_vec()),
+            body.step(&mut b"abc".to_vec()),
             Ok(Step { read: 3, kept: 3, done: false, starved: false })
         );
         assert_eq!(
-            body.step(&mut *b"deGET /".to_vec()),
+            body.step(&mut b"deGET /".to_vec()),
             Ok(Step { read: 2, kept: 2, done: true, starved: false })
         );
         assert!(body.is_done());

@@ -98,6 +98,11 @@ impl Chunked {
         self.state == State::Done
     }
 
+    /// Whether all data was read and only the trailer section is to come.
+    pub(crate) fn is_in_trailers(&self) -> bool {
+        self.state == State::Trailers
+    }
+
     /// Reads on in `buf`, which begins with whatever the last call did not read.
     ///
     /// # Errors

@@ -5,8 +5,8 @@
 pub struct RequestLimits {
     /// The request line (414 beyond).
     pub line: usize,
-    /// One header line, its name and value together (400 beyond).
-    pub field_line: usize,
+    /// The value of a header (400 beyond).
+    pub field_value: usize,
     /// The name of a header (400 beyond).
     pub field_name: usize,
     /// How many headers, Host included (400 beyond).
@@ -19,15 +19,7 @@ pub struct RequestLimits {
 
 impl Default for RequestLimits {
     fn default() -> Self {
-        // 8192 octets is for the value; the name, the colon and a space come on top.
-        Self {
-            line: 8192,
-            field_line: 8192 + 1002,
-            field_name: 1000,
-            fields: 1000,
-            method: 127,
-            head: 128 * 1024,
-        }
+        Self { line: 8192, field_value: 8192, field_name: 1000, fields: 1000, method: 127, head: 128 * 1024 }
     }
 }
 

@@ -135,10 +135,8 @@ fn lines_are_sound(
     if first_line > limits.line {
         return Err(RequestFlaw::TargetTooLong);
     }
-    let fits = |field: &Field| {
-        field.name.len() <= limits.field_name
-            && (field.value.end - field.name.start) as usize <= limits.field_line
-    };
+    let fits =
+        |field: &Field| field.name.len() <= limits.field_name && field.value.len() <= limits.field_value;
     if fields.iter().all(fits) { Ok(()) } else { Err(RequestFlaw::HeaderTooLong) }
 }
 

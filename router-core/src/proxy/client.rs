@@ -40,9 +40,12 @@ pub(crate) trait Client {
     /// Ends it; says what becomes of the connection, except in a 1xx.
     fn end_head(&mut self, persistence: Option<Persistence>);
 
-    /// Sends whatever heads are there, then some of `body`; how much of `body`. With an empty `body`: ready when
-    /// the heads are sent.
+    /// Sends whatever is held back, then some of `body`; how much of `body` it took, which it may hold back in turn.
+    /// With an empty `body`: ready when nothing is held back any more.
     fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Forgets a head that was begun; false when some of it was sent already.
+    fn forget_head(&mut self) -> bool;
 
     /// From now on both directions carry plain bytes until they are closed.
     fn upgrade(&mut self);

@@ -120,16 +120,20 @@ impl Downlink {
         waits_for: &mut WaitsFor,
     ) -> Poll<Result<(), Fault>> {
         loop {
-            self.take_in()?;
+            if let Err(fault) = self.take_in() {
+                return Poll::Ready(Err(last_words(cx, client, fault)));
+            }
             *waits_for = WaitsFor::Client;
             let over = self.ended || self.body.is_done();
             if self.pass > 0 || over {
+                // With nothing left to pass on this sends what the client's side still holds.
+                let last = self.pass == 0;
                 let out = self.bytes().get(..self.pass).unwrap_or_default();
                 let sent = ready!(client.poll_send(cx, out)).map_err(|_| Fault::ClientInterrupted)?;
-                self.passed(sent);
-                if over && self.pass == 0 {
+                if last {
                     return Poll::Ready(Ok(()));
                 }
+                self.passed(sent);
                 continue;
             }
             *waits_for = WaitsFor::Dyno;
@@ -146,7 +150,7 @@ impl Downlink {
             match received {
                 Some(_) => self.needs_more = false,
                 None if matches!(self.body, Body::UntilClose) => self.ended = true,
-                None => return Poll::Ready(Err(Fault::ServerRequestInterrupted)),
+                None => return Poll::Ready(Err(last_words(cx, client, Fault::ServerRequestInterrupted))),
             }
         }
     }
@@ -210,5 +214,13 @@ impl Downlink {
     /// Whether the dyno has sent more than its response.
     pub(super) fn has_leftovers(&self) -> bool {
         self.buffer.is_some()
+    }
+}
+
+/// A fault in mid-response: the client still gets what was good, if it takes it at once.
+fn last_words<C: Client>(cx: &mut Context<'_>, client: &mut C, fault: Fault) -> Fault {
+    match client.poll_send(cx, &[]) {
+        Poll::Ready(Err(_)) => Fault::ClientInterrupted,
+        Poll::Ready(Ok(_)) | Poll::Pending => fault,
     }
 }

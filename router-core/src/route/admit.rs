@@ -47,7 +47,7 @@ pub fn verdict(set: &DynoSet) -> Verdict {
     match set.web {
         _ if !set.dynos.is_empty() => Verdict::Up,
         web if web.quantity == 0 => Verdict::Refused(Refused::NoWebProcesses),
-        web if web.crashed > 0 && web.starting == 0 => Verdict::Refused(Refused::Crashed),
+        web if web.crashed >= web.quantity && web.starting == 0 => Verdict::Refused(Refused::Crashed),
         _ => Verdict::WaitForBoot,
     }
 }
@@ -83,7 +83,7 @@ impl Drop for Admission {
 /// # let (table, mut publisher) = RouteTable::new();
 /// # publisher.put_app(serde_json::from_str(
 /// #     r#"{"name":"shop","domains":["shop.example"],"routing":{"request_limit":1}}"#).unwrap());
-/// # publisher.put_dyno(&serde_json::from_str(
+/// # publisher.put_dyno(serde_json::from_str(
 /// #     r#"{"app":"shop","dyno":"web.1","address":"127.0.0.1:5000","generation":1,"state":"up"}"#).unwrap());
 /// use router_core::route::admit::{Refused, admit};
 /// let app = table.reader().find("shop.example").unwrap(); // request_limit = 1

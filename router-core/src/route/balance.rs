@@ -1,6 +1,6 @@
 //! Chooses the dyno for a request.
 //!
-//! - [`choose`]: applies the app's [`Balance`](busbar_registry::Balance) and takes a place at the dyno it finds.
+//! - [`choose`]: applies the app's [`Balance`] and takes a place at the dyno it finds.
 //! - [`Choice`]: the place, or why there is none.
 //! - One file per policy, each a function from a [`Field`] of dynos to one of them: [`least`], [`p2c`],
 //!   [`peak_ewma`], [`round_robin`], [`random`], [`rendezvous`].
@@ -47,7 +47,7 @@ pub enum Choice {
 /// # use router_core::route::table::RouteTable;
 /// # let (table, mut publisher) = RouteTable::new();
 /// # publisher.put_app(serde_json::from_str(r#"{"name":"shop","domains":["shop.example"]}"#).unwrap());
-/// # publisher.put_dyno(&serde_json::from_str(
+/// # publisher.put_dyno(serde_json::from_str(
 /// #     r#"{"app":"shop","dyno":"web.1","address":"127.0.0.1:5000","generation":1,"state":"up"}"#).unwrap());
 /// use router_core::route::{Moment, balance::{Choice, choose}, retry::Tried};
 /// let app = table.reader().find("shop.example").unwrap();
@@ -118,11 +118,10 @@ impl<'a> Field<'a> {
         self.set.dynos.iter().any(|dyno| self.free(dyno).is_some())
     }
 
-    /// All dynos once, beginning with number `start` modulo their number, and going round.
-    fn from(&self, start: usize) -> impl Iterator<Item = &'a Arc<Dyno>> + use<'a> {
-        let start = start.checked_rem(self.len()).unwrap_or_default();
-        let (before, after) = self.set.dynos.split_at(start);
-        after.iter().chain(before)
+    /// All dynos once, in two stretches, beginning with number `start` modulo their number and going round.
+    fn from(&self, start: usize) -> [&'a [Arc<Dyno>]; 2] {
+        let (before, after) = self.set.dynos.split_at(start.checked_rem(self.len()).unwrap_or_default());
+        [after, before]
     }
 
     /// A free dyno other than `not`, each with the same probability.

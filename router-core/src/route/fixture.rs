@@ -40,7 +40,7 @@ pub(crate) fn published(n: usize, routing: impl FnOnce(&mut Routing)) -> (RouteT
     routing(&mut record.routing);
     publisher.put_app(record);
     for n in 1..=u32::try_from(n).unwrap() {
-        publisher.put_dyno(&dyno_record("shop", n, u64::from(n), DynoState::Up));
+        publisher.put_dyno(dyno_record("shop", n, u64::from(n), DynoState::Up));
     }
     (table, publisher)
 }

@@ -78,7 +78,7 @@ impl Tried {
 /// # let (table, mut publisher) = RouteTable::new();
 /// # publisher.put_app(serde_json::from_str(r#"{"name":"shop","domains":["shop.example"]}"#).unwrap());
 /// # for n in 1..=2 {
-/// #     publisher.put_dyno(&serde_json::from_str(&format!(
+/// #     publisher.put_dyno(serde_json::from_str(&format!(
 /// #         r#"{{"app":"shop","dyno":"web.{n}","address":"127.0.0.1:{n}","generation":{n},"state":"up"}}"#)).unwrap());
 /// # }
 /// let set = table.reader().find("shop.example").unwrap().set(); // two dynos

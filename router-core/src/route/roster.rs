@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use busbar_registry::{AppName, Change, Event, Revision, Snapshot};
+use busbar_registry::{AppName, Change, DynoName, Event, Generation, Revision, Snapshot};
 
 use super::{
     app::App,
+    dyno::Dyno,
     table::{Applied, Publisher},
 };
 
@@ -48,6 +49,11 @@ impl Roster {
         self.publisher.app(name)
     }
 
+    /// The web dyno of that generation, if it is the newest one of its name: whether it is up or drains.
+    pub fn dyno(&self, app: &AppName, name: &DynoName, generation: Generation) -> Option<&Arc<Dyno>> {
+        self.publisher.dyno(app, name, generation)
+    }
+
     /// The registry changed. An event of a revision that is known already changes nothing.
     pub fn apply(&mut self, event: Event) -> Applied {
         if event.revision <= self.revision {
@@ -57,7 +63,7 @@ impl Roster {
         match event.change {
             Change::AppPut { app } => self.publisher.put_app(app),
             Change::AppRemoved { app } => self.publisher.remove_app(&app),
-            Change::DynoPut { dyno } => self.publisher.put_dyno(&dyno),
+            Change::DynoPut { dyno } => self.publisher.put_dyno(dyno),
             Change::DynoRemoved { app, dyno, generation } => {
                 self.publisher.remove_dyno(&app, &dyno, generation)
             }
@@ -75,7 +81,7 @@ impl Roster {
 mod tests {
     use std::{collections::BTreeMap, net::SocketAddr};
 
-    use busbar_registry::{AppRecord, DynoName, DynoRecord, DynoState, Generation};
+    use busbar_registry::{AppRecord, DynoRecord, DynoState};
     use proptest::prelude::*;
 
     use super::*;

@@ -1,12 +1,13 @@
 //! One worker's life: accept, tick, drain.
 
 use std::{
-    cell::{Cell, RefCell},
-    future::Future,
+    future::{Future, poll_fn},
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
+    pin::pin,
     rc::Rc,
     sync::Arc,
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -17,18 +18,12 @@ use tokio::{
     task::LocalSet,
 };
 
-use super::{drain::DrainSignal, options::ServerOptions};
+use super::{drain::DrainSignal, listen::BACKLOG, options::ServerOptions};
 use crate::{
     edge::h1::{self, Peer},
-    observe::{counters::Counters, log_buffer::LogBuffer},
-    route::{request_id::RequestIds, table::TableReader},
-    upstream::pool::Pool,
-    worker::{
-        Worker,
-        buffers::Buffers,
-        clock::Clock,
-        sweep::{Sweep, TICK},
-    },
+    observe::counters::Counters,
+    route::table::TableReader,
+    worker::{Worker, sweep::TICK},
 };
 
 /// How long requests that are cut may take to say so in the log.
@@ -62,9 +57,8 @@ pub(crate) fn spawn(number: usize, seat: Seat) -> io::Result<thread::JoinHandle<
 /// Serves until the drain is over.
 async fn live(seat: Seat, sockets: Vec<tokio::net::TcpListener>) {
     let mut drain = seat.drain.clone();
-    let limit = seat.options.connections_per_worker.min(Semaphore::MAX_PERMITS);
-    let places = Arc::new(Semaphore::new(limit));
-    let worker = Rc::new(worker(seat));
+    let places = Arc::new(Semaphore::new(seat.options.connections_per_worker.min(Semaphore::MAX_PERMITS)));
+    let worker = Rc::new(Worker::new(seat));
     let accepting: Vec<_> = sockets
         .into_iter()
         .map(|socket| tokio::task::spawn_local(accept(Rc::clone(&worker), socket, Arc::clone(&places))))
@@ -72,50 +66,24 @@ async fn live(seat: Seat, sockets: Vec<tokio::net::TcpListener>) {
     let ticking = tokio::task::spawn_local(tick(Rc::clone(&worker)));
 
     let patience = drain.begun().await;
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
     worker.sweep.wake_all();
-    if all_gone(&places, limit, patience).await.is_err() {
-        worker.counters.cut.add((limit - places.available_permits()) as u64);
+    let all_gone = async {
+        for socket in accepting {
+            drop(socket.await); // a panic there was told already
+        }
+        while worker.open.get() > 0 {
+            worker.closed.notified().await;
+        }
+    };
+    if tokio::time::timeout(patience, all_gone).await.is_err() {
+        worker.counters.cut.add(worker.in_progress.get() as u64);
         worker.cut.set(true);
         worker.sweep.wake_all();
-        // Whoever is left after that has nothing more to say.
-        drop(all_gone(&places, limit, LAST_WORDS).await);
+        tokio::time::sleep(LAST_WORDS).await; // whoever is left after that has nothing more to say
     }
     ticking.abort();
     worker.pool.clear();
     worker.log.hand_over();
-}
-
-fn worker(seat: Seat) -> Worker {
-    let mut seed = [0; 32];
-    // Without the system's randomness request ids are merely guessable.
-    getrandom::fill(&mut seed).unwrap_or_default();
-    let [ids @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = seed;
-    let [.., a, b, c, d, e, f, g, h] = seed;
-    Worker {
-        log: LogBuffer::new(seat.options.access_log.clone()),
-        options: seat.options,
-        clock: Clock::since(seat.start),
-        sweep: Rc::new(Sweep::default()),
-        buffers: Rc::new(Buffers::default()),
-        table: RefCell::new(seat.table),
-        random: RefCell::new(fastrand::Rng::with_seed(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
-        request_ids: RefCell::new(RequestIds::from_seed(ids)),
-        pool: Pool::default(),
-        counters: seat.counters,
-        drain: seat.drain,
-        cut: Cell::new(false),
-    }
-}
-
-/// Whether all connections were given back in time.
-async fn all_gone(
-    places: &Semaphore,
-    limit: usize,
-    patience: Duration,
-) -> Result<(), tokio::time::error::Elapsed> {
-    let all = u32::try_from(limit).unwrap_or(u32::MAX);
-    tokio::time::timeout(patience, places.acquire_many(all)).await.map(drop)
 }
 
 /// What is done now and then instead of per request.
@@ -124,6 +92,7 @@ async fn tick(worker: Rc<Worker>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        worker.clock.look();
         let now = worker.now();
         worker.sweep.run(now);
         worker.pool.tidy(now);
@@ -135,22 +104,50 @@ async fn tick(worker: Rc<Worker>) {
 async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, places: Arc<Semaphore>) {
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match socket.accept().await {
-            Ok((stream, client)) => {
-                // Only a hint; a connection without it is merely slower.
-                drop(stream.set_nodelay(true));
-                tokio::task::spawn_local(connection(
-                    Rc::clone(&worker),
-                    stream,
-                    Peer { client, tls: false },
-                    place,
-                ));
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "cannot accept connections; trying again");
-                tokio::time::sleep(EXHAUSTED).await;
-            }
+        let Some(accepted) = next(&worker, &socket).await else { break };
+        take(&worker, accepted, place).await;
+    }
+    // Who is in the kernel's queue when the drain begins is still served, if there is room.
+    for _ in 0..BACKLOG {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
+        let Some(accepted) = now_or_never(&socket).await else { return };
+        take(&worker, accepted, place).await;
+    }
+}
+
+type Accepted = io::Result<(TcpStream, SocketAddr)>;
+
+/// The next connection; `None` when the drain begins.
+async fn next(worker: &Worker, socket: &tokio::net::TcpListener) -> Option<Accepted> {
+    let mut drain = worker.drain.clone();
+    tokio::select! {
+        biased;
+        _ = drain.begun() => None,
+        accepted = socket.accept() => Some(accepted),
+    }
+}
+
+async fn now_or_never(socket: &tokio::net::TcpListener) -> Option<Accepted> {
+    poll_fn(|cx| match socket.poll_accept(cx) {
+        Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+async fn take(worker: &Rc<Worker>, accepted: Accepted, place: OwnedSemaphorePermit) {
+    match accepted {
+        Ok((stream, client)) => {
+            // Only a hint; a connection without it is merely slower.
+            drop(stream.set_nodelay(true));
+            let peer = Peer { client, tls: false };
+            let open = Open::new(worker, place);
+            tokio::task::spawn_local(connection(open, stream, peer));
+        }
+        Err(error) if is_of_one_connection(&error) => {}
+        Err(error) => {
+            tracing::error!(%error, "cannot accept connections; trying again");
+            tokio::time::sleep(EXHAUSTED).await;
         }
     }
 }
@@ -164,20 +161,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Serves one connection. A panic ends this connection only.
-fn connection(
-    worker: Rc<Worker>,
-    stream: TcpStream,
-    peer: Peer,
-    place: OwnedSemaphorePermit,
-) -> impl Future<Output = ()> {
-    worker.counters.connections.add(1);
-    worker.counters.connections_open.add(1);
-    let open = Open { worker: Rc::clone(&worker), _place: place };
-    let serving = h1::serve(worker, stream, peer);
-    async move {
-        let _open = open;
-        serving.await;
-    }
+async fn connection(open: Open, stream: TcpStream, peer: Peer) {
+    let clock = &open.worker.clock;
+    clock.look();
+    let mut serving = pin!(h1::serve(Rc::clone(&open.worker), stream, peer));
+    poll_fn(|cx| {
+        clock.look();
+        serving.as_mut().poll(cx)
+    })
+    .await;
 }
 
 /// An open connection; dropped, it is not.
@@ -186,11 +178,23 @@ struct Open {
     _place: OwnedSemaphorePermit,
 }
 
+impl Open {
+    fn new(worker: &Rc<Worker>, place: OwnedSemaphorePermit) -> Self {
+        worker.counters.connections.add(1);
+        worker.counters.connections_open.add(1);
+        worker.open.set(worker.open.get() + 1);
+        Self { worker: Rc::clone(worker), _place: place }
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.worker.counters.connections_open.sub(1);
+        let worker = &self.worker;
+        worker.counters.connections_open.sub(1);
+        worker.open.set(worker.open.get() - 1);
+        worker.closed.notify_one();
         if thread::panicking() {
-            self.worker.counters.panics.add(1);
+            worker.counters.panics.add(1);
             tracing::error!("a bug: serving a connection panicked; it was cut, all others go on");
         }
     }

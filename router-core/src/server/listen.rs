@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::StartError;
 
 /// How many connections may wait to be accepted.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: u16 = 4096;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,7 @@ fn socket(address: SocketAddr, share_port: bool) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(share_port)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG.into())?;
     Ok(socket.into())
 }
 

@@ -37,6 +37,8 @@ pub(crate) async fn dial(
         Poll::Pending
     });
     match connected.await {
+        // A dead dyno's port on this machine may be the very one the system chose for our end: nobody is there.
+        Ok(stream) if is_ourselves(&stream) => Err(ConnectFailure::Refused),
         Ok(stream) => {
             // Only a hint; a connection without it is merely slower.
             drop(stream.set_nodelay(true));
@@ -45,4 +47,8 @@ pub(crate) async fn dial(
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectFailure::TimedOut),
         Err(_) => Err(ConnectFailure::Refused),
     }
+}
+
+fn is_ourselves(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(here), Ok(there)) if here == there)
 }

@@ -22,6 +22,9 @@ use crate::{
     worker::{Worker, buffers::Buffer},
 };
 
+/// A body up to this length is sent in one piece with its head.
+const SMALL_BODY: usize = 1024;
+
 /// The client of one request.
 pub(super) struct H1Client<'a, T> {
     worker: &'a Worker,
@@ -107,6 +110,13 @@ impl<'a, T: Transport> H1Client<'a, T> {
         self.connection.pending.take_if(|pending| pending.is_empty());
     }
 
+    fn bad_body(&self) -> RequestError {
+        match &self.body {
+            Body::Chunked(chunked) if chunked.is_in_trailers() => RequestError::BadTrailer,
+            _ => RequestError::BadChunk,
+        }
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.out_sent < self.out.len() {
             let n = ready!(self.connection.io.poll_send(cx, &[IoSlice::new(&self.out[self.out_sent..])]))?;
@@ -156,7 +166,7 @@ impl<T: Transport> Client for H1Client<'_, T> {
         loop {
             let filled = ready!(self.poll_fill(cx, buf))?;
             let all = filled.copied + filled.received;
-            let step = self.body.step(&mut buf[..all]).map_err(|_| RequestError::BadChunk)?;
+            let step = self.body.step(&mut buf[..all]).map_err(|_| self.bad_body())?;
             self.settle(buf, filled, step.read);
             self.needs_more = step.starved;
             if step.kept > 0 || self.is_body_done() {
@@ -179,9 +189,13 @@ impl<T: Transport> Client for H1Client<'_, T> {
                 return Poll::Ready(());
             }
             let pending = self.connection.pending.get_or_insert_with(|| self.worker.buffers.small());
-            match ready!(self.connection.io.poll_recv(cx, pending.spare())) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(n) => pending.fill(n),
+            match self.connection.io.poll_recv(cx, pending.spare()) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(n)) => pending.fill(n),
+                Poll::Pending => {
+                    self.connection.pending.take_if(|pending| pending.is_empty());
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -226,6 +240,12 @@ impl<T: Transport> Client for H1Client<'_, T> {
         if body.is_empty() {
             return self.poll_flush(cx).map_ok(|()| 0);
         }
+        if !self.out.is_empty() && body.len() <= SMALL_BODY {
+            // Copying so little is cheaper than sending two pieces. What is in `out` counts as sent; the flush
+            // that ends every response sends it.
+            self.out.extend_from_slice(body);
+            return Poll::Ready(Ok(body.len()));
+        }
         loop {
             let slices = [IoSlice::new(&self.out[self.out_sent..]), IoSlice::new(body)];
             let slices = if self.out.is_empty() { &slices[1..] } else { &slices[..] };
@@ -235,6 +255,14 @@ impl<T: Transport> Client for H1Client<'_, T> {
                 return Poll::Ready(Ok(of_body));
             }
         }
+    }
+
+    fn forget_head(&mut self) -> bool {
+        let untouched = self.bytes_sent == 0;
+        if untouched {
+            self.out.clear();
+        }
+        untouched
     }
 
     fn upgrade(&mut self) {

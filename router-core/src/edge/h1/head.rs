@@ -7,7 +7,10 @@ use std::{
 
 use super::Connection;
 use crate::{
-    h1::request::{self, RequestHead},
+    h1::{
+        limits::RequestLimits,
+        request::{self, RequestHead},
+    },
     io::Transport,
     route::{Fault, Moment, fault::RequestFlaw},
     worker::{
@@ -29,6 +32,63 @@ pub(super) struct Incoming {
     pub(super) head: RequestHead,
 }
 
+/// What a wait for the next request's first bytes ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// They are pending.
+    Bytes,
+    TimeUp,
+    /// The client left, or the server drains.
+    Closed,
+}
+
+/// Waits for the next request's first bytes until then; in a drain only until `courtesy`. Meanwhile the connection is
+/// idle and holds no buffer.
+///
+/// # Cancel safety
+/// Dropped, nothing is lost.
+pub(super) async fn wait<T: Transport>(
+    worker: &Worker,
+    connection: &mut Connection<T>,
+    timer: &Timer,
+    until: Moment,
+    courtesy: Moment,
+) -> Wait {
+    if connection.pending.is_some() {
+        return Wait::Bytes;
+    }
+    poll_fn(|cx| {
+        loop {
+            if connection.io.poll_recv_ready(cx).is_pending() {
+                return park(worker, cx, timer, until, courtesy);
+            }
+            let mut text = worker.buffers.small();
+            match connection.io.poll_recv(cx, text.spare()) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Wait::Closed),
+                Poll::Ready(Ok(n)) => {
+                    text.fill(n);
+                    connection.pending = Some(text);
+                    return Poll::Ready(Wait::Bytes);
+                }
+                Poll::Pending => {}
+            }
+        }
+    })
+    .await
+}
+
+fn park(worker: &Worker, cx: &Context<'_>, timer: &Timer, until: Moment, courtesy: Moment) -> Poll<Wait> {
+    let (now, draining) = (worker.now(), worker.drain.is_draining());
+    if draining && (now >= courtesy || worker.is_cut()) {
+        return Poll::Ready(Wait::Closed);
+    }
+    if now >= until {
+        return Poll::Ready(Wait::TimeUp);
+    }
+    timer.set(cx, if draining { until.min(courtesy) } else { until });
+    Poll::Pending
+}
+
 /// What came next.
 #[expect(
     clippy::large_enum_variant,
@@ -38,11 +98,11 @@ pub(super) enum NextHead {
     Head(Incoming),
     /// Something that is no request, or none that may be served.
     Flawed(Fault, Buffer),
-    /// The client left, idled too long, or the server drains.
+    /// The client left.
     Closed,
 }
 
-/// Waits for the next head.
+/// Reads the head whose first bytes are pending.
 ///
 /// # Cancel safety
 /// Dropped, the connection is of no further use.
@@ -51,7 +111,7 @@ pub(super) async fn next<T: Transport>(
     connection: &mut Connection<T>,
     timer: &Timer,
 ) -> NextHead {
-    let Some(mut text) = first_bytes(worker, connection, timer).await else { return NextHead::Closed };
+    let Some(mut text) = connection.pending.take() else { return NextHead::Closed };
     let deadline = worker.now() + worker.options.head_timeout;
     let mut desk = worker.buffers.desk();
     loop {
@@ -67,45 +127,6 @@ pub(super) async fn next<T: Transport>(
             More::End => return NextHead::Closed,
         }
     }
-}
-
-/// The bytes that are pending, or the first that come. Meanwhile the connection is idle and costs no buffer.
-async fn first_bytes<T: Transport>(
-    worker: &Worker,
-    connection: &mut Connection<T>,
-    timer: &Timer,
-) -> Option<Buffer> {
-    if let Some(pending) = connection.pending.take().filter(|pending| !pending.is_empty()) {
-        return Some(pending);
-    }
-    let idle_until = worker.now() + worker.options.keepalive_timeout;
-    let io = &mut connection.io;
-    poll_fn(|cx| {
-        loop {
-            if io.poll_recv_ready(cx).is_pending() {
-                return park(worker, cx, timer, idle_until).map(|()| None);
-            }
-            let mut text = worker.buffers.small();
-            match io.poll_recv(cx, text.spare()) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
-                Poll::Ready(Ok(n)) => {
-                    text.fill(n);
-                    return Poll::Ready(Some(text));
-                }
-                Poll::Pending => {}
-            }
-        }
-    })
-    .await
-}
-
-/// Ready when there is no more reason to wait: time is up, or the server drains.
-fn park(worker: &Worker, cx: &Context<'_>, timer: &Timer, until: Moment) -> Poll<()> {
-    if worker.drain.is_draining() || worker.now() >= until {
-        return Poll::Ready(());
-    }
-    timer.set(cx, until);
-    Poll::Pending
 }
 
 enum More {
@@ -132,7 +153,7 @@ async fn another_line<T: Transport>(
                 Poll::Ready(Ok(n)) => {
                     let line = memchr::memchr(b'\n', text.spare().get(..n).unwrap_or_default()).is_some();
                     text.fill(n);
-                    if line || text.filled().len() >= worker.options.request_limits.line {
+                    if line || is_too_long(text.filled(), &worker.options.request_limits) {
                         return Poll::Ready(More::Bytes);
                     }
                 }
@@ -147,6 +168,11 @@ async fn another_line<T: Transport>(
         }
     })
     .await
+}
+
+/// Whether there is no point in waiting for the end of the line.
+fn is_too_long(text: &[u8], limits: &RequestLimits) -> bool {
+    text.len() >= limits.head || (text.len() > limits.line && memchr::memchr(b'\n', text).is_none())
 }
 
 /// Parses what is there. A whole head leaves exactly its bytes in `text`; the rest becomes pending.

@@ -364,7 +364,7 @@ mod tests {
         let (_table, mut publisher) = fixture::published(0, |_| {});
         let app = Arc::clone(publisher.app(&"shop".parse().unwrap()).unwrap());
         let (first, second) = (Waiter::asleep(&app), Waiter::asleep(&app));
-        publisher.put_dyno(&fixture::dyno_record("shop", 1, 1, DynoState::Up));
+        publisher.put_dyno(fixture::dyno_record("shop", 1, 1, DynoState::Up));
         assert!(first.woken() && second.woken());
     }
 

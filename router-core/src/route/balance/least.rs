@@ -8,28 +8,28 @@ use fastrand::Rng;
 use super::Field;
 use crate::route::dyno::Dyno;
 
-/// Up to this many free dynos are compared: a few hundred ns. Of more, this many in a row from a random start.
+/// Up to this many dynos are compared: a few hundred ns. Of more, this many in a row from a random start, and further
+/// only as long as none of them is free.
 const ENOUGH: usize = 256;
 
 /// Begins at a random dyno and keeps the first of the least busy ones, so ties fall at random. An idle dyno ends the
 /// search: there is none less busy.
 pub(super) fn pick<'a>(field: &Field<'a>, rng: &mut Rng) -> Option<&'a Arc<Dyno>> {
-    let mut best: Option<(&Arc<Dyno>, u32)> = None;
-    let mut compared = 0;
-    for dyno in field.from(rng.usize(..field.len().max(1))) {
-        let Some(in_flight) = field.free(dyno) else { continue };
-        if in_flight == 0 {
-            return Some(dyno);
-        }
-        if best.is_none_or(|(_, least)| in_flight < least) {
-            best = Some((dyno, in_flight));
-        }
-        compared += 1;
-        if compared == ENOUGH {
-            break;
+    let (mut best, mut least, mut looked) = (None, u32::MAX, 0);
+    'search: for stretch in field.from(rng.usize(..field.len().max(1))) {
+        for dyno in stretch {
+            // The cheap question first: most dynos are not less busy than the best one so far.
+            let in_flight = dyno.load.in_flight();
+            if in_flight < least && field.free(dyno).is_some() {
+                (best, least) = (Some(dyno), in_flight);
+            }
+            looked += 1;
+            if least == 0 || looked >= ENOUGH && best.is_some() {
+                break 'search;
+            }
         }
     }
-    best.map(|(dyno, _)| dyno)
+    best
 }
 
 #[cfg(test)]

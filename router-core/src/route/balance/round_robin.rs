@@ -8,7 +8,8 @@ use crate::route::dyno::Dyno;
 
 pub(super) fn pick<'a>(field: &Field<'a>) -> Option<&'a Arc<Dyno>> {
     let turn = field.set.load.cursor.fetch_add(1, Relaxed);
-    field.from(usize::try_from(turn).unwrap_or_default()).find(|dyno| field.free(dyno).is_some())
+    let mut round = field.from(usize::try_from(turn).unwrap_or_default()).into_iter().flatten();
+    round.find(|dyno| field.free(dyno).is_some())
 }
 
 #[cfg(test)]

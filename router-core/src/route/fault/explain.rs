@@ -268,7 +268,7 @@ impl RequestFlaw {
             Self::HostMismatch => ("The target names another host than the `Host` header does.", CLIENT),
             Self::BadHost => ("`Host` is empty or not a host name with an optional port.", CLIENT),
             Self::HeaderTooLong => (
-                "A request header line is longer than 8192 bytes, or its name longer than 1000.",
+                "The value of a request header is longer than 8192 bytes, or its name longer than 1000.",
                 "Usually cookies grown too big: clear them and keep sessions on the server.",
             ),
             Self::TooManyHeaders => ("The request has more than 1000 headers.", CLIENT),

@@ -62,6 +62,13 @@ impl Publisher {
         self.apps.get(name).map(|known| &known.app)
     }
 
+    /// The web dyno of that generation, if it is the newest one of its name: whether it is up or drains.
+    pub fn dyno(&self, app: &AppName, name: &DynoName, generation: Generation) -> Option<&Arc<Dyno>> {
+        let known = self.apps.get(app)?;
+        let dyno = &known.dynos.get(known.find(name).ok()?)?.dyno;
+        (dyno.generation == generation).then_some(dyno)
+    }
+
     /// All apps, in no order.
     pub fn apps(&self) -> impl ExactSizeIterator<Item = &Arc<App>> {
         self.apps.values().map(|known| &known.app)
@@ -85,7 +92,7 @@ impl Publisher {
     }
 
     /// The dyno is new, or drains. Only web dynos get requests, so others are left out.
-    pub fn put_dyno(&mut self, record: &DynoRecord) -> Applied {
+    pub fn put_dyno(&mut self, record: DynoRecord) -> Applied {
         let Some(known) = self.apps.get_mut(&record.app) else { return Applied::UnknownApp };
         if !record.dyno.process_type.is_web() {
             return Applied::Unchanged;
@@ -181,10 +188,11 @@ struct KnownDyno {
 }
 
 impl KnownDyno {
-    fn new(record: &DynoRecord, app: &Arc<AppLoad>, web: &ProcessType) -> Self {
-        let name = DynoName::new(web.clone(), record.dyno.index);
-        let dyno = Dyno::new(name, record.address, record.generation, Arc::clone(app));
-        Self { dyno: Arc::new(dyno), up: record.state == DynoState::Up }
+    fn new(record: DynoRecord, app: &Arc<AppLoad>, web: &ProcessType) -> Self {
+        let DynoRecord { app: _, dyno, address, generation, state } = record;
+        let name = DynoName::new(web.clone(), dyno.index);
+        let dyno = Dyno::new(name, address, generation, Arc::clone(app));
+        Self { dyno: Arc::new(dyno), up: state == DynoState::Up }
     }
 
     /// Whether `record` is about this very dyno, in whatever state.
@@ -232,7 +240,7 @@ impl KnownApp {
     }
 
     /// `Published` means that the set is to be published.
-    fn put_dyno(&mut self, record: &DynoRecord, web: &ProcessType) -> Applied {
+    fn put_dyno(&mut self, record: DynoRecord, web: &ProcessType) -> Applied {
         let up = record.state == DynoState::Up;
         let known = match self.find(&record.dyno) {
             Ok(at) => self.dynos.get_mut(at),
@@ -243,7 +251,7 @@ impl KnownApp {
         };
         match known {
             Some(known) if known.dyno.generation > record.generation => Applied::Fenced,
-            Some(known) if known.is(record) => applied(std::mem::replace(&mut known.up, up) != up),
+            Some(known) if known.is(&record) => applied(std::mem::replace(&mut known.up, up) != up),
             Some(known) => {
                 let was_up = known.up;
                 *known = KnownDyno::new(record, &self.app.load, web);
@@ -275,7 +283,7 @@ impl KnownApp {
         for record in records {
             let dyno = match known.remove(&record.dyno) {
                 Some(known) if known.is(&record) => KnownDyno { up: record.state == DynoState::Up, ..known },
-                _ => KnownDyno::new(&record, &self.app.load, web),
+                _ => KnownDyno::new(record, &self.app.load, web),
             };
             self.dynos.push(dyno);
         }
@@ -351,7 +359,7 @@ mod tests {
         let app = table.reader().find("shop.example").unwrap();
         let before = Arc::clone(&app.set().dynos[0]);
         let _slot = Slot::take(&before, None);
-        publisher.put_dyno(&dyno_record("shop", 2, 2, DynoState::Up));
+        publisher.put_dyno(dyno_record("shop", 2, 2, DynoState::Up));
         let mut record = app_record("shop", &["other.example"]);
         record.maintenance = true;
         publisher.put_app(record.clone());
@@ -368,7 +376,7 @@ mod tests {
         let before = Arc::clone(&app.set().dynos[0]);
         let mut successor = dyno_record("shop", 1, 2, DynoState::Up);
         successor.address = before.address;
-        assert_eq!(publisher.put_dyno(&successor), Applied::Published);
+        assert_eq!(publisher.put_dyno(successor), Applied::Published);
         let after = Arc::clone(&app.set().dynos[0]);
         assert_eq!((after.address, after.generation), (before.address, Generation(2)));
         assert_ne!(after.key, before.key);
@@ -378,9 +386,9 @@ mod tests {
     fn an_older_generation_neither_replaces_nor_removes_a_newer_one() {
         let (table, mut publisher) = crate::route::fixture::published(0, |_| {});
         let app = table.reader().find("shop.example").unwrap();
-        publisher.put_dyno(&dyno_record("shop", 1, 7, DynoState::Up));
+        publisher.put_dyno(dyno_record("shop", 1, 7, DynoState::Up));
         for state in [DynoState::Up, DynoState::Draining] {
-            assert_eq!(publisher.put_dyno(&dyno_record("shop", 1, 6, state)), Applied::Fenced);
+            assert_eq!(publisher.put_dyno(dyno_record("shop", 1, 6, state)), Applied::Fenced);
         }
         let web_1 = "web.1".parse().unwrap();
         assert_eq!(publisher.remove_dyno(&shop(), &web_1, Generation(6)), Applied::Fenced);
@@ -394,7 +402,9 @@ mod tests {
         let (table, mut publisher) = crate::route::fixture::published(2, |_| {});
         let app = table.reader().find("shop.example").unwrap();
         let slot = Slot::take(&app.set().dynos[0], None).unwrap();
-        assert_eq!(publisher.put_dyno(&dyno_record("shop", 1, 1, DynoState::Draining)), Applied::Published);
+        assert_eq!(publisher.put_dyno(dyno_record("shop", 1, 1, DynoState::Draining)), Applied::Published);
+        let known = |generation| publisher.dyno(&app.name, &slot.dyno().name, Generation(generation));
+        assert!(known(1).is_some_and(|dyno| Arc::ptr_eq(dyno, slot.dyno())) && known(2).is_none());
         assert_eq!(app.set().dynos.iter().map(|dyno| &*dyno.label).collect::<Vec<_>>(), ["web.2"]);
         assert_eq!(slot.dyno().load.in_flight(), 1);
     }
@@ -405,11 +415,11 @@ mod tests {
         let app = table.reader().find("shop.example").unwrap();
         let (hosts, set) = (table.hosts.load_full(), app.set());
         assert_eq!(publisher.put_app(app_record("shop", &["shop.example"])), Applied::Unchanged);
-        assert_eq!(publisher.put_dyno(&dyno_record("shop", 1, 1, DynoState::Up)), Applied::Unchanged);
+        assert_eq!(publisher.put_dyno(dyno_record("shop", 1, 1, DynoState::Up)), Applied::Unchanged);
         let mut worker = dyno_record("shop", 1, 9, DynoState::Up);
         worker.dyno = "worker.1".parse().unwrap();
-        assert_eq!(publisher.put_dyno(&worker), Applied::Unchanged);
-        assert_eq!(publisher.put_dyno(&dyno_record("blog", 1, 9, DynoState::Up)), Applied::UnknownApp);
+        assert_eq!(publisher.put_dyno(worker), Applied::Unchanged);
+        assert_eq!(publisher.put_dyno(dyno_record("blog", 1, 9, DynoState::Up)), Applied::UnknownApp);
         assert_eq!(publisher.remove_app(&"blog".parse().unwrap()), Applied::Unchanged);
         assert!(Arc::ptr_eq(&hosts, &table.hosts.load_full()) && Arc::ptr_eq(&set, &app.set()));
     }
@@ -418,7 +428,7 @@ mod tests {
     fn a_dyno_change_leaves_the_host_map_alone() {
         let (table, mut publisher) = crate::route::fixture::published(1, |_| {});
         let hosts = table.hosts.load_full();
-        publisher.put_dyno(&dyno_record("shop", 2, 2, DynoState::Up));
+        publisher.put_dyno(dyno_record("shop", 2, 2, DynoState::Up));
         assert!(Arc::ptr_eq(&hosts, &table.hosts.load_full()));
     }
 

@@ -1,0 +1,84 @@
+//! The admin API: what this process knows and does, for the verbs of `busbar` and for whoever watches over it.
+//!
+//! HTTP and JSON over a socket file that only its owner may open, or over a loopback address. It has no password.
+//!
+//! - [`Admin`]: what the process has, and so what can be asked of it. [`serve`] answers until told to stop.
+//! - [`api`]: what is said on the wire. [`socket`]: where it is said.
+//! - [`health`], [`routes`], [`dynos`], [`tail`], [`reload`]: one file per subject.
+
+pub(crate) mod api;
+mod dynos;
+mod health;
+mod reload;
+mod routes;
+pub(crate) mod socket;
+mod tail;
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use busbar_registry::Snapshot;
+use tokio::sync::watch;
+
+use self::socket::AdminSocket;
+pub(crate) use self::{
+    health::Readiness,
+    reload::{Outcome, Reloads},
+};
+use crate::dynos::Dynos;
+
+/// What this process has. What it has not is answered with 404 and a word about where to ask instead.
+pub(crate) struct Admin {
+    /// When it began.
+    pub(crate) began: Instant,
+    /// `up`, `router` or `runtime`.
+    pub(crate) role: &'static str,
+    /// Whether it takes requests.
+    pub(crate) readiness: Readiness,
+    /// Its apps and their dynos, as the router knows them.
+    pub(crate) known: Option<Arc<dyn Known>>,
+    /// The dynos it runs.
+    pub(crate) dynos: Option<Arc<dyn Dynos>>,
+    /// How its configuration is read again.
+    pub(crate) reloads: Option<Reloads>,
+    /// Becomes true when the API is to end.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// The apps and dynos a router knows.
+#[async_trait::async_trait]
+pub(crate) trait Known: Send + Sync {
+    /// All of them, now.
+    async fn snapshot(&self) -> Snapshot;
+}
+
+/// Waits until the API is to end.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _whoever_could_say_so_is_gone = stop.wait_for(|stop| *stop).await;
+}
+
+type Shared = axum::extract::State<Arc<Admin>>;
+
+/// Answers on `socket` until it is to stop; then finishes the answers under way, and follows no more logs.
+pub(crate) async fn serve(admin: Arc<Admin>, socket: AdminSocket) {
+    let stop = stopped(admin.stop.clone());
+    let router = Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/v1/state", get(routes::state))
+        .route("/v1/routes", get(routes::routes))
+        .route("/v1/ps", get(dynos::ps))
+        .route("/v1/scale", post(dynos::scale))
+        .route("/v1/restart", post(dynos::restart))
+        .route("/v1/logs", get(tail::logs))
+        .route("/v1/reload", post(reload::reload))
+        .fallback(api::no_such_path)
+        .with_state(admin);
+    socket.serve(router, stop).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! What is said on the wire of the admin API, by both sides.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use busbar_registry::Snapshot;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use crate::say::{ps::ProcessGroup, routes::RouteRow, scaled::Scaled};
+
+/// `GET /v1/state`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// The version of the program.
+    pub(crate) version: String,
+    /// `up`, `router` or `runtime`.
+    pub(crate) role: String,
+    /// `starting`, `ready` or `draining`.
+    pub(crate) readiness: String,
+    /// Whole seconds since it began.
+    pub(crate) uptime_seconds: u64,
+    /// The apps and dynos its router knows; `None` without a router.
+    pub(crate) snapshot: Option<Snapshot>,
+}
+
+/// `POST /v1/scale`, answered with a list of [`Scaled`]: the whole formation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScaleRequest {
+    /// `web=3`, `worker+1`. None: nothing changes.
+    pub(crate) changes: Vec<String>,
+}
+
+/// `POST /v1/restart`, answered with [`Restarted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestartRequest {
+    /// `web.1`, or `web`. `None`: all dynos.
+    pub(crate) target: Option<String>,
+}
+
+/// What restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Restarted {
+    /// Whose dynos.
+    pub(crate) app: String,
+}
+
+/// `POST /v1/reload`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reloaded {
+    /// What is in force now: `1 app, 2 domains, 2 dynos`.
+    pub(crate) summary: String,
+}
+
+/// An answer that says no, in Heroku's form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ApiError {
+    /// `not_found`, `invalid_params`, `unprocessable`.
+    pub(crate) id: String,
+    /// What happened, to which thing, and what to do.
+    pub(crate) message: String,
+}
+
+/// Says no.
+pub(crate) fn refuse(status: StatusCode, id: &str, message: impl Into<String>) -> Response {
+    let body = ApiError { id: id.to_owned(), message: message.into() };
+    (status, Json(body)).into_response()
+}
+
+/// This process does not have what was asked for.
+pub(crate) fn not_here(role: &str, what: &str) -> Response {
+    let message = format!("this busbar {role} has no {what}; ask another one with --admin");
+    refuse(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+/// No such path.
+pub(crate) async fn no_such_path() -> Response {
+    refuse(StatusCode::NOT_FOUND, "not_found", "there is no such path in the admin API of this version")
+}

@@ -1,0 +1,203 @@
+//! Where the admin API is served: a socket file that only its owner may open, or a loopback address.
+//!
+//! - [`usual_path`]: where `busbar` serves and looks when nobody says.
+//! - [`AdminSocket::bind`]: takes it; the file of a process that is gone is replaced, that of a live one is not.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::{
+        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        net::{UnixListener as StdUnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+};
+
+use axum::Router;
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::{config::address::Endpoint, failure::reason};
+
+/// Why a socket file cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SocketError {
+    /// Somebody answers there.
+    #[error("{path} belongs to another busbar that is running; stop it, or use --admin unix:/another/path")]
+    Live {
+        /// The file.
+        path: String,
+    },
+    /// It is something else.
+    #[error("{path} is not a socket, so it was left alone; remove it, or use --admin unix:/another/path")]
+    NotASocket {
+        /// The file.
+        path: String,
+    },
+    /// The system says no.
+    #[error("the socket file {path} cannot be made: {}; check its directory, or use --admin unix:/another/path", reason(.source))]
+    Refused {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system says no.
+    #[error("cannot serve the admin API on {address}: {}; use --admin unix:/path", reason(.source))]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// `/run/busbar/admin.sock` for root, else `$XDG_RUNTIME_DIR/busbar/admin.sock`, else `/tmp/busbar-UID/admin.sock`.
+pub(crate) fn usual_path() -> PathBuf {
+    let uid = rustix::process::geteuid();
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let dir = match runtime_dir {
+        _ if uid.is_root() => PathBuf::from("/run/busbar"),
+        Some(dir) => dir.join("busbar"),
+        None => PathBuf::from(format!("/tmp/busbar-{}", uid.as_raw())),
+    };
+    dir.join("admin.sock")
+}
+
+/// Where the admin API is served. Its file goes with it.
+pub(crate) struct AdminSocket {
+    listener: Listener,
+    endpoint: Endpoint,
+}
+
+enum Listener {
+    Unix(UnixListener, SocketFile),
+    Tcp(TcpListener),
+}
+
+/// A socket file of ours. Dropping it removes it, unless somebody else has put another one in its place.
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|now| now.ino() == self.inode) {
+            let _gone = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl SocketFile {
+    /// Listens at `path`, where only we may connect. The file of a process that is gone is replaced.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub(crate) fn listen(path: &Path) -> Result<(UnixListener, Self), SocketError> {
+        let refused = |source| SocketError::Refused { path: path.display().to_string(), source };
+        make_way(path)?;
+        let (listener, file) = bind_unix(path).map_err(refused)?;
+        Ok((UnixListener::from_std(listener).map_err(refused)?, file))
+    }
+}
+
+impl AdminSocket {
+    /// Takes `endpoint`; without one, the usual place, whose directory is made when it is not there.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub(crate) async fn bind(endpoint: Option<&Endpoint>) -> Result<Self, SocketError> {
+        let endpoint = endpoint.cloned().unwrap_or_else(|| Endpoint::Unix(usual_path()));
+        let listener = match &endpoint {
+            Endpoint::Tcp(address) => Listener::Tcp(bind_tcp(*address).await?),
+            Endpoint::Unix(path) => {
+                let refused = |source| SocketError::Refused { path: path.display().to_string(), source };
+                if *path == usual_path() {
+                    private_directory(path).map_err(refused)?;
+                }
+                let (listener, file) = SocketFile::listen(path)?;
+                Listener::Unix(listener, file)
+            }
+        };
+        Ok(Self { listener, endpoint })
+    }
+
+    /// Where it is.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        match &self.listener {
+            Listener::Tcp(listener) => {
+                listener.local_addr().map_or_else(|_| self.endpoint.clone(), Endpoint::Tcp)
+            }
+            Listener::Unix(..) => self.endpoint.clone(),
+        }
+    }
+
+    /// Answers until `stop` comes, then finishes.
+    pub(super) async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
+        let served = match self.listener {
+            Listener::Tcp(listener) => axum::serve(listener, router).with_graceful_shutdown(stop).await,
+            Listener::Unix(listener, file) => {
+                let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+                drop(file);
+                served
+            }
+        };
+        if let Err(error) = served {
+            tracing::error!("the admin API on {} ended: {error}; restart busbar", self.endpoint);
+        }
+    }
+}
+
+async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, SocketError> {
+    TcpListener::bind(address).await.map_err(|source| SocketError::Address { address, source })
+}
+
+/// Makes the directory of the usual place, for us alone; refuses one that is another's.
+fn private_directory(path: &Path) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let now = fs::symlink_metadata(dir)?;
+            let ours =
+                now.is_dir() && now.uid() == rustix::process::geteuid().as_raw() && now.mode() & 0o022 == 0;
+            if ours { Ok(()) } else { Err(io::Error::other("its directory is not ours alone")) }
+        }
+        made => made,
+    }
+}
+
+/// Removes the socket file of a process that is gone.
+fn make_way(path: &Path) -> Result<(), SocketError> {
+    let told = || path.display().to_string();
+    let Ok(now) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !now.file_type().is_socket() {
+        return Err(SocketError::NotASocket { path: told() });
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(SocketError::Live { path: told() }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|source| SocketError::Refused { path: told(), source })
+        }
+        Err(source) => Err(SocketError::Refused { path: told(), source }),
+    }
+}
+
+/// The file gets its name only when nobody else may open it any more.
+fn bind_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
+    let mut unnamed = path.as_os_str().to_owned();
+    unnamed.push(format!(".{}", std::process::id()));
+    let unnamed = PathBuf::from(unnamed);
+    let _left_over = fs::remove_file(&unnamed);
+    let listener = StdUnixListener::bind(&unnamed)?;
+    let named = fs::set_permissions(&unnamed, fs::Permissions::from_mode(0o600))
+        .and_then(|()| listener.set_nonblocking(true))
+        .and_then(|()| fs::rename(&unnamed, path))
+        .and_then(|()| fs::symlink_metadata(path));
+    match named {
+        Ok(now) => Ok((listener, SocketFile { path: path.to_owned(), inode: now.ino() })),
+        Err(error) => {
+            let _cleaned = fs::remove_file(&unnamed);
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The app that a runtime in this process runs.
+
+use std::sync::Arc;
+
+use busbar_registry::{AppName, ProcessType};
+use dyno_runtime::{Formation, LogLine, Procfile, Runtime, RuntimeError, ScaleChange, Tail};
+use jiff::Timestamp;
+
+use crate::{
+    admin::api::{ProcessGroup, Restarted, Scaled},
+    dynos::{Dynos, Target},
+    say::ps::DynoStatus,
+};
+
+/// The one app that a runtime in this process runs.
+pub(crate) struct RunningApp {
+    /// Who runs it.
+    pub(crate) runtime: Arc<Runtime>,
+    /// Its name.
+    pub(crate) app: AppName,
+    /// Its commands.
+    pub(crate) procfile: Procfile,
+}
+
+#[async_trait::async_trait]
+impl Dynos for RunningApp {
+    async fn ps(&self) -> Result<Vec<ProcessGroup>, RuntimeError> {
+        let all = self.runtime.ps(&self.app).await?;
+        let formation = self.runtime.formation(&self.app).await?;
+        let group = |process_type: &ProcessType| ProcessGroup {
+            app: self.app.to_string(),
+            process_type: process_type.to_string(),
+            command: self.procfile.command(process_type).map(str::to_owned),
+            quantity: formation.quantity(process_type),
+            dynos: all.iter().filter(|dyno| dyno.dyno.process_type == *process_type).map(status).collect(),
+        };
+        Ok(self.procfile.types().map(group).collect())
+    }
+
+    async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError> {
+        let formation = self.runtime.scale(&self.app, changes).await?;
+        Ok(scaled(&formation))
+    }
+
+    async fn restart(&self, target: Target) -> Result<Restarted, RuntimeError> {
+        self.runtime.restart(&self.app, target.into()).await?;
+        Ok(Restarted { app: self.app.to_string() })
+    }
+
+    fn logs(&self, most: usize) -> Option<(Vec<LogLine>, Tail)> {
+        self.runtime.logs(&self.app, most).ok()
+    }
+}
+
+fn scaled(formation: &Formation) -> Vec<Scaled> {
+    formation
+        .iter()
+        .map(|(process_type, quantity)| Scaled { process_type: process_type.clone(), quantity })
+        .collect()
+}
+
+fn status(dyno: &dyno_runtime::DynoStatus) -> DynoStatus {
+    DynoStatus {
+        name: dyno.dyno.to_string(),
+        state: dyno.phase.to_string(),
+        since: Timestamp::try_from(dyno.since).ok(),
+        address: dyno.port.map(|port| ([127, 0, 0, 1], port).into()),
+        pid: dyno.pid,
+        memory: dyno.memory,
+        crashes: Some(dyno.crashes),
+    }
+}

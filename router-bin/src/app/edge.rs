@@ -1,0 +1,105 @@
+//! The router's server. Every call of `router_core::server` is here.
+
+use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use router_core::{
+    observe::AccessLog,
+    route::table::RouteTable,
+    server::{Listener, Server, ServerOptions},
+};
+
+use crate::{config::Limits, failure::Failure};
+
+/// Takes the addresses, all of them or none. Who wants another one says so with `setting`.
+///
+/// # Errors
+/// [`Failure::Bind`].
+pub(super) fn listeners(addresses: &[SocketAddr], setting: &str) -> Result<Vec<Listener>, Failure> {
+    let bind = |address: &SocketAddr| {
+        Listener::bind(*address).map_err(|error| cannot_bind(*address, error.source, setting))
+    };
+    addresses.iter().map(bind).collect()
+}
+
+/// What to do about an address that cannot be had.
+pub(super) fn cannot_bind(address: SocketAddr, source: io::Error, setting: &str) -> Failure {
+    let advice = match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            let next = address.port().checked_add(1).unwrap_or(8080);
+            format!("stop the program that listens there, or choose another port with {setting}, like {next}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "choose a port from 1024 with {setting}, or give busbar CAP_NET_BIND_SERVICE (docs/operating.md)"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address (see `ip address`); choose another one with {setting}")
+        }
+        _ => format!("choose another address with {setting}"),
+    };
+    Failure::Bind { address, source, advice }
+}
+
+/// A running router.
+pub(crate) struct Edge(Server);
+
+impl Edge {
+    /// Starts `workers` threads that take requests from `listeners`.
+    ///
+    /// # Errors
+    /// When the system has no thread or socket left.
+    pub(crate) fn start(
+        table: &RouteTable,
+        listeners: Vec<Listener>,
+        workers: NonZeroUsize,
+        limits: Limits,
+        access_log: Option<Arc<dyn AccessLog>>,
+    ) -> Result<Self, Failure> {
+        let usual = ServerOptions::default();
+        let mut request_limits = usual.request_limits;
+        request_limits.line = limits.request_line;
+        request_limits.field_value = limits.header_value;
+        request_limits.fields = limits.header_count;
+        request_limits.head = limits.head_total;
+        let options = ServerOptions {
+            workers,
+            connections_per_worker: limits
+                .connections
+                .map_or(usual.connections_per_worker, |n| n.div_ceil(workers.get())),
+            head_timeout: limits.head_timeout,
+            keepalive_timeout: limits.keepalive_timeout,
+            request_limits,
+            access_log,
+            ..usual
+        };
+        Server::start(table, options, listeners).map(Self).map_err(|error| Failure::System {
+            deed: "starting the router",
+            source: io::Error::other(error.to_string()),
+        })
+    }
+
+    /// Where it takes requests, with the ports the system chose.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        self.0.local_addresses()
+    }
+
+    /// Takes no more, lets requests finish for at most `patience`, and says what became of them.
+    pub(crate) async fn drain(self, patience: Duration) -> String {
+        let report = self.0.drain(patience).await;
+        let served = match report.totals.requests {
+            1 => "1 request".to_owned(),
+            n => format!("{n} requests"),
+        };
+        let cut = match report.cut {
+            0 => "none was cut".to_owned(),
+            1 => format!("1 connection was cut after {} s (H24)", patience.as_secs_f32()),
+            n => format!("{n} connections were cut after {} s (H24)", patience.as_secs_f32()),
+        };
+        let lost = match report.workers_lost {
+            0 => String::new(),
+            n => format!("; {n} workers had died, which is a bug: please report it"),
+        };
+        format!("drained: {served} served, {cut}{lost}")
+    }
+}

@@ -1,0 +1,171 @@
+//! What `busbar up` and `busbar runtime` have in common: the app of a directory, its runtime, its end.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use busbar_registry::{AppName, Registry};
+use dyno_runtime::{
+    AppDefinition, ConfigVars, Drained, Enforcement, Formation, Limits, Runtime, RuntimeOptions,
+};
+use rustix::process::{Pid, Signal as Kill, kill_process_group};
+
+use super::{dynos::RunningApp, printer::Printer};
+use crate::{cli::DynoLimits, failure::Failure};
+
+/// The app of a directory, with what the flags say about it.
+pub(super) struct Wanted {
+    /// The directory.
+    pub(super) directory: PathBuf,
+    /// Its name, if it is not that of the directory.
+    pub(super) app: Option<AppName>,
+    /// How many dynos of each type, if not as usual.
+    pub(super) formation: Option<Formation>,
+    /// The file with its config vars, if it is not `.env`.
+    pub(super) env_file: Option<PathBuf>,
+    /// What each dyno may use.
+    pub(super) limits: Option<DynoLimits>,
+}
+
+impl Wanted {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Failure::App`], [`Failure::EnvFile`], [`Failure::File`].
+    pub(super) fn definition(self) -> Result<AppDefinition, Failure> {
+        let name = self.app.map_or_else(|| name_of(&self.directory), Ok)?;
+        let mut definition = AppDefinition::from_directory(name, &self.directory)?;
+        if let Some(formation) = self.formation {
+            formation.check_against(&definition.procfile).map_err(dyno_runtime::DefinitionError::from)?;
+            definition.formation = formation;
+        }
+        if let Some(file) = self.env_file {
+            definition.config_vars = config_vars(&file)?;
+        }
+        if let Some(DynoLimits(limits)) = self.limits {
+            definition.limits = limits;
+        }
+        Ok(definition)
+    }
+}
+
+fn config_vars(file: &Path) -> Result<ConfigVars, Failure> {
+    let path = || file.display().to_string();
+    let advice = "check its path and permissions";
+    let failed = |source| Failure::File { what: "env file", path: path(), deed: "read", source, advice };
+    let text = fs::read_to_string(file).map_err(failed)?;
+    ConfigVars::parse_env_file(&text).map_err(|source| Failure::EnvFile { file: path(), source })
+}
+
+/// The name of the directory, made a valid name of an app.
+fn name_of(directory: &Path) -> Result<AppName, Failure> {
+    let whole = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let name = whole.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    let name: String = name.chars().take(30).collect();
+    let unusable =
+        |_| Failure::Usage(format!("no app can be named after {}; name it with --app", whole.display()));
+    name.trim_end_matches('-').parse().map_err(unusable)
+}
+
+/// A running app, and who prints what it says.
+pub(super) struct Local {
+    /// The app.
+    pub(super) app: Arc<RunningApp>,
+    printer: Printer,
+}
+
+impl Local {
+    /// Starts the app's dynos; they register themselves at `registry`, where the app must be known.
+    ///
+    /// # Errors
+    /// [`Failure::Runtime`], [`Failure::Deploy`].
+    pub(super) async fn start(
+        definition: AppDefinition,
+        registry: Arc<dyn Registry>,
+        drained: Option<Arc<dyn Drained>>,
+    ) -> Result<Self, Failure> {
+        let usual = RuntimeOptions::default();
+        let drained = drained.unwrap_or_else(|| Arc::clone(&usual.drained));
+        // Its own instance, so that two apps can run on one machine.
+        let mut options = RuntimeOptions { instance: definition.name.to_string(), drained, ..usual };
+        if definition.limits != Limits::default() {
+            options.cgroups = Enforcement::Required; // a limit that somebody asked for is kept, or nothing runs
+        }
+        let runtime = Arc::new(Runtime::start(options, registry).await?);
+        let (app, procfile) = (definition.name.clone(), definition.procfile.clone());
+        let width =
+            definition.formation.iter().map(|(t, n)| t.as_str().len() + 1 + n.to_string().len()).max();
+        runtime.deploy(definition).await?;
+        let (first, tail) = runtime.logs(&app, dyno_runtime::logs::HISTORY)?;
+        let printer = Printer::start(first, tail, width.unwrap_or(0))?;
+        Ok(Self { app: Arc::new(RunningApp { runtime, app, procfile }), printer })
+    }
+
+    /// Stops all dynos, and returns when they are gone and their last words are printed.
+    pub(super) async fn stop(self) {
+        self.app.runtime.shutdown().await;
+        self.printer.finish().await;
+    }
+
+    /// The processes to kill when there is no time for [`stop`](Self::stop).
+    pub(super) async fn process_groups(&self) -> Vec<i32> {
+        let dynos = self.app.runtime.ps(&self.app.app).await.unwrap_or_default();
+        dynos.into_iter().filter_map(|dyno| dyno.pid).collect()
+    }
+}
+
+/// Ends dynos at once: each leads a process group of its own. What leaves its group is swept by the next runtime.
+pub(super) fn kill(groups: Vec<i32>) {
+    for group in groups.into_iter().filter_map(Pid::from_raw) {
+        let _gone_already = kill_process_group(group, Kill::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_directory_becomes_the_name_of_an_app() {
+        let dir = tempfile::tempdir().unwrap();
+        let named = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            name_of(&path).map(|name| name.to_string()).ok()
+        };
+        assert_eq!(named("My_Shop 2").as_deref(), Some("my-shop-2"));
+        assert_eq!(named("2048-game-").as_deref(), Some("game"));
+        assert_eq!(named(&"a".repeat(40)), Some("a".repeat(30)));
+        assert_eq!(named("123"), None);
+    }
+
+    #[test]
+    fn flags_win_over_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("Procfile"), "web: ./serve\nworker: ./work\n").unwrap();
+        fs::write(dir.path().join(".env"), "A=from-the-directory\n").unwrap();
+        fs::write(dir.path().join("other.env"), "A=from-the-flag\n").unwrap();
+        let wanted = |formation: Option<&str>, env_file: Option<PathBuf>| Wanted {
+            directory: dir.path().to_owned(),
+            app: Some("shop".parse().unwrap()),
+            formation: formation.map(|formation| formation.parse().unwrap()),
+            env_file,
+            limits: None,
+        };
+        let var = |definition: &AppDefinition| definition.config_vars.iter().next().unwrap().1.to_owned();
+        let usual = wanted(None, None).definition().unwrap();
+        assert_eq!(
+            (usual.formation.to_string().as_str(), var(&usual).as_str()),
+            ("web=1 worker=1", "from-the-directory")
+        );
+        let flags = wanted(Some("web=2"), Some(dir.path().join("other.env"))).definition().unwrap();
+        assert_eq!((flags.formation.to_string().as_str(), var(&flags).as_str()), ("web=2", "from-the-flag"));
+        assert!(matches!(wanted(Some("job=1"), None).definition(), Err(Failure::App(_))));
+        let missing = wanted(None, Some("/nonexistent".into())).definition();
+        assert!(matches!(missing, Err(Failure::File { .. })));
+    }
+}

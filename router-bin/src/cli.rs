@@ -1,0 +1,100 @@
+//! The command line. One file per verb; flags win over `BUSBAR_*` variables, those over files, those over defaults.
+
+mod ask;
+mod completions;
+mod limits;
+mod logs;
+mod man;
+mod ps;
+mod reload;
+mod restart;
+mod router;
+mod routes;
+mod runtime;
+mod scale;
+mod token;
+mod up;
+mod validate;
+mod version;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::{limits::DynoLimits, runtime::Runtime, up::Up};
+use crate::failure::Failure;
+
+/// An HTTP router for apps made of dynos.
+#[derive(Debug, Parser)]
+#[command(
+    name = "busbar",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "`busbar up` in a directory with a Procfile is all it takes to begin.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Up(Up),
+    Router(router::Router),
+    Runtime(Runtime),
+    Ps(ps::Ps),
+    Scale(scale::Scale),
+    Restart(restart::Restart),
+    Logs(logs::Logs),
+    Routes(routes::Routes),
+    Reload(reload::Reload),
+    Validate(validate::Validate),
+    Token(token::Token),
+    Version(version::Version),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`]: what to say, and the exit code.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Up(verb) => verb.run(),
+            Verb::Router(verb) => verb.run(),
+            Verb::Runtime(verb) => verb.run(),
+            Verb::Ps(verb) => verb.run(),
+            Verb::Scale(verb) => verb.run(),
+            Verb::Restart(verb) => verb.run(),
+            Verb::Logs(verb) => verb.run(),
+            Verb::Routes(verb) => verb.run(),
+            Verb::Reload(verb) => verb.run(),
+            Verb::Validate(verb) => verb.run(),
+            Verb::Token(verb) => verb.run(),
+            Verb::Version(verb) => verb.run(),
+            Verb::Completions(verb) => verb.run(),
+            Verb::Man(verb) => verb.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_says_what_it_does() {
+        for verb in Cli::command().get_subcommands() {
+            assert!(verb.get_about().is_some(), "{}", verb.get_name());
+        }
+    }
+}

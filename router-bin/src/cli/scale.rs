@@ -1,0 +1,27 @@
+//! `busbar scale`
+
+use super::ask::Ask;
+use crate::{
+    admin::api::{ScaleRequest, Scaled},
+    failure::Failure,
+    out, say,
+};
+
+/// Change how many dynos run, or show how many there should be
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scale {
+    /// Like web=3, worker+1 or web-1; nothing: show what is
+    #[arg(value_name = "TYPE=N")]
+    changes: Vec<String>,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+impl Scale {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let asks_only = self.changes.is_empty();
+        let request = ScaleRequest { changes: self.changes };
+        let now: Vec<Scaled> = self.ask.ask(async |client| Ok(client.post("/v1/scale", &request).await?))?;
+        out::print(&if asks_only { say::scaled::formation(&now) } else { say::scaled::scaled(&now) })
+    }
+}

@@ -1,0 +1,48 @@
+//! `busbar up`
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+
+use busbar_registry::AppName;
+use dyno_runtime::Formation;
+
+use super::DynoLimits;
+use crate::{app, config::AdminListen, failure::Failure};
+
+/// Run the app of a directory with a Procfile behind the router, on this machine
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// The directory with the Procfile
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// Accept requests here [default: 127.0.0.1:8080]
+    #[arg(long, env = "BUSBAR_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Accept requests on this port of that address; 0: any free one
+    #[arg(short, long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// How many dynos of each process type, like web=2,worker=1 [default: one of each]
+    #[arg(short, long, env = "BUSBAR_FORMATION", value_name = "FORMATION")]
+    pub(crate) formation: Option<Formation>,
+    /// The app's name [default: the name of the directory]
+    #[arg(long, env = "BUSBAR_APP", value_name = "NAME")]
+    pub(crate) app: Option<AppName>,
+    /// Config vars from this file [default: .env in the directory, if it is there]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
+    /// Threads that carry requests [default: one per CPU]
+    #[arg(long, env = "BUSBAR_WORKERS", value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// What each dyno may use, like memory=512MiB,cpu=1024,pids=256; what cannot be kept here is refused [default: as
+    /// much as there is]
+    #[arg(long, env = "BUSBAR_LIMITS", value_name = "LIMITS")]
+    pub(crate) limits: Option<DynoLimits>,
+    /// Where the admin API is served: unix:/path, 127.0.0.1:PORT, or off
+    #[arg(long, env = "BUSBAR_ADMIN", value_name = "WHERE")]
+    pub(crate) admin: Option<AdminListen>,
+}
+
+impl Up {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        app::up(self)
+    }
+}

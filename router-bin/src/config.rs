@@ -1,0 +1,237 @@
+//! The configuration of `busbar router`: written in TOML, overridden by flags and `BUSBAR_*` variables, and then meant.
+//!
+//! - [`Config`]: cannot be wrong. [`read`] makes one of a file; flags and variables ([`Overrides`]) win over it.
+//! - [`check`]: what each key means, and everything that is wrong, told at once.
+//! - [`raw`]: the file as written; [`table`] reads keys and remembers their place; [`complaint`] tells it.
+//! - [`units`], [`address`]: how spans, sizes and addresses are spelled.
+
+pub(crate) mod address;
+mod check;
+pub(crate) mod complaint;
+mod overrides;
+mod raw;
+mod table;
+pub(crate) mod units;
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use busbar_registry::AppRecord;
+use router_core::server::ServerOptions;
+
+pub(crate) use overrides::Overrides;
+
+use self::{
+    address::Endpoint,
+    complaint::{Complaint, Complaints},
+};
+
+/// A file larger than this is refused: 64 MiB, some 500 000 domains.
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// What `busbar router` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Where requests are accepted; never empty.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Threads that carry requests.
+    pub(crate) workers: NonZeroUsize,
+    /// How long requests may go on after a shutdown has begun.
+    pub(crate) drain_timeout: Duration,
+    /// How long requests are still taken after `/ready` has begun to say no.
+    pub(crate) drain_delay: Duration,
+    /// Bounds on requests and connections.
+    pub(crate) limits: Limits,
+    /// Where the admin API is served. `None`: at the usual place.
+    pub(crate) admin: Option<AdminListen>,
+    /// Where runtimes register dynos. `None`: nowhere.
+    pub(crate) registry: Option<RegistryListen>,
+    /// Where the line about each request goes.
+    pub(crate) access_log: AccessLogTo,
+    /// The apps of the file.
+    pub(crate) apps: Vec<DeclaredApp>,
+}
+
+/// Bounds on requests and connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes of a request line (414).
+    pub(crate) request_line: usize,
+    /// Bytes of one header value (400).
+    pub(crate) header_value: usize,
+    /// Header lines of a request (400).
+    pub(crate) header_count: usize,
+    /// Bytes of a whole request head (400).
+    pub(crate) head_total: usize,
+    /// Client connections at a time, over all workers. `None`: the router's own number for each worker.
+    pub(crate) connections: Option<usize>,
+    /// How long a client may take to send a head (408).
+    pub(crate) head_timeout: Duration,
+    /// How long a client's connection may idle between requests.
+    pub(crate) keepalive_timeout: Duration,
+}
+
+impl Default for Limits {
+    /// The router's own.
+    fn default() -> Self {
+        let ServerOptions { request_limits, head_timeout, keepalive_timeout, .. } = ServerOptions::default();
+        Self {
+            request_line: request_limits.line,
+            header_value: request_limits.field_value,
+            header_count: request_limits.fields,
+            head_total: request_limits.head,
+            connections: None,
+            head_timeout,
+            keepalive_timeout,
+        }
+    }
+}
+
+/// Where the admin API is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AdminListen {
+    /// Not at all.
+    Off,
+    /// There: a socket file, or a loopback address.
+    At(Endpoint),
+}
+
+/// Where runtimes register dynos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RegistryListen {
+    /// The addresses; never empty.
+    pub(crate) listen: Vec<Endpoint>,
+    /// The file with the key that tokens are made with.
+    pub(crate) key_file: PathBuf,
+}
+
+/// Where the line about each request goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum AccessLogTo {
+    /// Standard output: the default.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The end of this file; opened again at a reload.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+/// An app of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeclaredApp {
+    /// What the registry is told about it.
+    pub(crate) record: AppRecord,
+    /// Its web dynos; none is fine (H14).
+    pub(crate) dynos: Vec<SocketAddr>,
+}
+
+/// How much a configuration holds: `1 app, 2 domains, 2 dynos`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    apps: usize,
+    domains: usize,
+    dynos: usize,
+}
+
+impl Config {
+    /// How much it holds.
+    pub(crate) fn tally(&self) -> Tally {
+        let domains = self.apps.iter().map(|app| app.record.domains.len()).sum();
+        let dynos = self.apps.iter().map(|app| app.dynos.len()).sum();
+        Tally { apps: self.apps.len(), domains, dynos }
+    }
+}
+
+impl Config {
+    /// The keys of `next` that say something else and cannot change while the router runs. `None`: there are none.
+    pub(crate) fn fixed_keys_that_differ(&self, next: &Self) -> Option<String> {
+        let off = |config: &Self| config.access_log == AccessLogTo::Off;
+        let keys = [
+            ("`listen`", self.listen != next.listen),
+            ("`workers`", self.workers != next.workers),
+            ("[limits]", self.limits != next.limits),
+            ("[admin]", self.admin != next.admin),
+            ("[registry]", self.registry != next.registry),
+            ("whether [log] is off", off(self) != off(next)),
+        ];
+        let differ: Vec<&str> = keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
+        (!differ.is_empty()).then(|| differ.join(", "))
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |n: usize| if n == 1 { "" } else { "s" };
+        let Self { apps, domains, dynos } = *self;
+        write!(
+            f,
+            "{apps} app{}, {domains} domain{}, {dynos} dyno{}",
+            plural(apps),
+            plural(domains),
+            plural(dynos)
+        )
+    }
+}
+
+/// Why there is no [`Config`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// The file cannot be read.
+    #[error("configuration {file} cannot be read: {source}; check its path and permissions")]
+    Unreadable {
+        /// Its path.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is too large.
+    #[error("configuration {file} is larger than {} MiB; spread the apps over several routers", LARGEST_FILE >> 20)]
+    TooLarge {
+        /// Its path.
+        file: String,
+    },
+    /// It says something wrong: all of it in the order of the file, one line each.
+    #[error("{}", lines(.0))]
+    Wrong(Vec<Complaint>),
+}
+
+fn lines(complaints: &[Complaint]) -> String {
+    complaints.iter().map(Complaint::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads a configuration file; flags and variables win over what it says.
+///
+/// # Errors
+/// [`Refused`], with everything that is wrong.
+pub(crate) fn read(path: &Path, overrides: &Overrides) -> Result<Config, Refused> {
+    let file = path.display().to_string();
+    let unreadable = |source| Refused::Unreadable { file: file.clone(), source };
+    if std::fs::metadata(path).map_err(unreadable)?.len() > LARGEST_FILE {
+        return Err(Refused::TooLarge { file });
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    parse(&file, &text, overrides)
+}
+
+/// Makes a configuration of `text`, which is called `file` in complaints.
+///
+/// # Errors
+/// [`Refused::Wrong`].
+pub(crate) fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Config, Refused> {
+    let mut complaints = Complaints::new(file, text);
+    let raw = raw::read(text, &mut complaints);
+    let config = check::check(raw, overrides, &mut complaints);
+    let complaints = complaints.finish();
+    if complaints.is_empty() { Ok(config) } else { Err(Refused::Wrong(complaints)) }
+}
+
+#[cfg(test)]
+mod tests;

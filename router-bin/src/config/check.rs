@@ -1,0 +1,192 @@
+//! From what is written to what is meant. Everything that is wrong is complained about; what is returned then is
+//! only good for finding more that is wrong.
+
+mod apps;
+
+use std::{
+    collections::HashMap, net::SocketAddr, num::NonZeroUsize, ops::Range, str::FromStr,
+    thread::available_parallelism, time::Duration,
+};
+
+use super::{
+    AdminListen, Config, Limits, Overrides, RegistryListen,
+    address::{self, Endpoint},
+    complaint::Complaints,
+    raw::{RawConfig, RawLimits, RawRegistry},
+    table::At,
+    units::{Size, Span},
+};
+
+/// Where requests are accepted when nobody says.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+/// How long requests may go on after a shutdown has begun, when nobody says. Heroku's 30 s from SIGTERM to SIGKILL.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// More threads than this is a slip.
+const MOST_WORKERS: u64 = 1024;
+
+/// What `raw` means, with `overrides` in place of what it says.
+pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Complaints<'_>) -> Config {
+    let written = listen(raw.listen, complaints);
+    let listen = if overrides.listen.is_empty() { written } else { overrides.listen.clone() };
+    let apps = apps::check(raw.apps, &listen, complaints);
+    let written_workers = raw.workers.and_then(|workers| worker_count(&workers, complaints));
+    let cpus = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let written_drain = raw.drain_timeout.and_then(|span| parsed::<Span>("drain_timeout", &span, complaints));
+    let written_delay = raw.drain_delay.and_then(|span| parsed::<Span>("drain_delay", &span, complaints));
+    let written_admin = raw.admin.and_then(|admin| parsed::<AdminListen>("listen", &admin, complaints));
+    let written_log = raw.access_log.and_then(|log| parsed("access", &log, complaints));
+    Config {
+        listen,
+        workers: overrides.workers.or(written_workers).unwrap_or_else(cpus),
+        drain_timeout: overrides.drain_timeout.or(written_drain).map_or(DRAIN_TIMEOUT, |span| span.0),
+        drain_delay: written_delay.map_or(Duration::ZERO, |span| span.0),
+        limits: limits(raw.limits, complaints),
+        admin: overrides.admin.clone().or(written_admin),
+        registry: raw.registry.and_then(|registry| registry_listen(registry, complaints)),
+        access_log: overrides.access_log.clone().or(written_log).unwrap_or_default(),
+        apps,
+    }
+}
+
+fn listen(written: Option<At<Vec<At<String>>>>, complaints: &mut Complaints<'_>) -> Vec<SocketAddr> {
+    if let Some(list) = written.as_ref().filter(|list| list.value.is_empty()) {
+        complaints.add(&list.at, "`listen` has no address; write one, like \"127.0.0.1:8080\"");
+    }
+    all(written, "listen address", address::socket, complaints).unwrap_or_else(|| vec![LISTEN])
+}
+
+fn worker_count(workers: &At<u64>, complaints: &mut Complaints<'_>) -> Option<NonZeroUsize> {
+    let advice = format!("write 1 to {MOST_WORKERS}, or leave the key out for one per CPU");
+    bounded("workers", workers, 1..=MOST_WORKERS, &advice, complaints).and_then(NonZeroUsize::new)
+}
+
+fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
+    let usual = Limits::default();
+    let head_at = raw.head_total.as_ref().or(raw.request_line.as_ref()).or(raw.header_value.as_ref());
+    let head_at = head_at.map(|size| size.at.clone()).unwrap_or_default();
+    let size = |key, written: Option<At<String>>, usual, complaints: &mut Complaints<'_>| {
+        written.and_then(|size| byte_size(key, &size, complaints)).unwrap_or(usual)
+    };
+    let request_line = size("request_line", raw.request_line, usual.request_line, complaints);
+    let header_value = size("header_value", raw.header_value, usual.header_value, complaints);
+    let head_total = size("head_total", raw.head_total, usual.head_total, complaints);
+    if head_total < request_line.max(header_value) {
+        let text = "`head_total` is smaller than `request_line` or `header_value`; make it at least as large";
+        complaints.add(&head_at, text);
+    }
+    let count = |key, written: Option<At<u64>>, most, complaints: &mut Complaints<'_>| {
+        written.and_then(|n| bounded(key, &n, 1..=most, &format!("write 1 to {most}"), complaints))
+    };
+    let wait = |key, written: Option<At<String>>, usual, complaints: &mut Complaints<'_>| {
+        written.and_then(|span| positive(key, &span, complaints)).unwrap_or(usual)
+    };
+    Limits {
+        request_line,
+        header_value,
+        head_total,
+        header_count: count("header_count", raw.header_count, 10_000, complaints)
+            .unwrap_or(usual.header_count),
+        connections: count("connections", raw.connections, 10_000_000, complaints),
+        head_timeout: wait("head_timeout", raw.head_timeout, usual.head_timeout, complaints),
+        keepalive_timeout: wait(
+            "keepalive_timeout",
+            raw.keepalive_timeout,
+            usual.keepalive_timeout,
+            complaints,
+        ),
+    }
+}
+
+/// A span of time that is not nothing.
+fn positive(key: &str, written: &At<String>, complaints: &mut Complaints<'_>) -> Option<Duration> {
+    let Span(span) = parsed(key, written, complaints)?;
+    if span.is_zero() {
+        complaints.add(
+            &written.at,
+            format!("`{key}` is {:?}; every request would fail, so write at least 1ms", written.value),
+        );
+    }
+    Some(span)
+}
+
+fn byte_size(key: &str, written: &At<String>, complaints: &mut Complaints<'_>) -> Option<usize> {
+    let size = parsed::<Size>(key, written, complaints)?.0;
+    let fits = (256..=1 << 20).contains(&size);
+    if !fits {
+        complaints.add(&written.at, format!("`{key}` is {:?}; write 256B to 1MiB", written.value));
+    }
+    fits.then_some(size)
+}
+
+fn registry_listen(raw: RawRegistry, complaints: &mut Complaints<'_>) -> Option<RegistryListen> {
+    if raw.listen.as_ref().is_none_or(|list| list.value.is_empty()) {
+        complaints.add(
+            &raw.place,
+            "[registry] has no `listen`; write where, like [\"unix:/run/busbar/registry.sock\"]",
+        );
+    }
+    let listen = all(raw.listen, "registry address", str::parse::<Endpoint>, complaints).unwrap_or_default();
+    let Some(key_file) = raw.key_file else {
+        complaints.add(
+            &raw.place,
+            "[registry] has no `key_file`; make one with `busbar token --new-key --key-file FILE`",
+        );
+        return None;
+    };
+    Some(RegistryListen { listen, key_file: key_file.value.into() })
+}
+
+/// Reads each text of a list; complains about bad ones and about repetitions.
+fn all<T, E>(
+    written: Option<At<Vec<At<String>>>>,
+    what: &str,
+    read: fn(&str) -> Result<T, E>,
+    complaints: &mut Complaints<'_>,
+) -> Option<Vec<T>>
+where
+    T: Clone + Eq + std::hash::Hash,
+    E: std::fmt::Display,
+{
+    let mut first: HashMap<T, Range<usize>> = HashMap::new();
+    let mut list = Vec::new();
+    for text in written?.value {
+        match read(&text.value) {
+            Err(error) => complaints.add(&text.at, error.to_string()),
+            Ok(item) => {
+                if let Some(earlier) = first.insert(item.clone(), text.at.clone()) {
+                    let line = complaints.line(&earlier);
+                    let said =
+                        format!("{what} {:?} is already on line {line}; remove one of them", text.value);
+                    complaints.add(&text.at, said);
+                } else {
+                    list.push(item);
+                }
+            }
+        }
+    }
+    Some(list)
+}
+
+/// Reads the text of `key`.
+fn parsed<T>(key: &str, written: &At<String>, complaints: &mut Complaints<'_>) -> Option<T>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    let read = written.value.parse();
+    read.map_err(|error| complaints.add(&written.at, format!("`{key}` is {:?}; {error}", written.value))).ok()
+}
+
+/// The number of `key`, if it is within `bounds`.
+fn bounded<N: TryFrom<u64>>(
+    key: &str,
+    written: &At<u64>,
+    bounds: std::ops::RangeInclusive<u64>,
+    advice: &str,
+    complaints: &mut Complaints<'_>,
+) -> Option<N> {
+    let number = Some(written.value).filter(|n| bounds.contains(n)).and_then(|n| N::try_from(n).ok());
+    if number.is_none() {
+        complaints.add(&written.at, format!("`{key}` is {}; {advice}", written.value));
+    }
+    number
+}

@@ -1,0 +1,180 @@
+//! A configuration file as it is written: right keys, right types, nothing known yet about what it means.
+
+use toml::de::DeTable;
+
+use super::{
+    complaint::Complaints,
+    table::{At, Keys},
+};
+
+/// The file.
+#[derive(Debug, Default)]
+pub(crate) struct RawConfig {
+    pub(crate) listen: Option<At<Vec<At<String>>>>,
+    pub(crate) workers: Option<At<u64>>,
+    pub(crate) drain_timeout: Option<At<String>>,
+    pub(crate) drain_delay: Option<At<String>>,
+    pub(crate) limits: RawLimits,
+    pub(crate) admin: Option<At<String>>,
+    pub(crate) registry: Option<RawRegistry>,
+    pub(crate) access_log: Option<At<String>>,
+    pub(crate) apps: Vec<RawApp>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default)]
+pub(crate) struct RawLimits {
+    pub(crate) request_line: Option<At<String>>,
+    pub(crate) header_value: Option<At<String>>,
+    pub(crate) header_count: Option<At<u64>>,
+    pub(crate) head_total: Option<At<String>>,
+    pub(crate) connections: Option<At<u64>>,
+    pub(crate) head_timeout: Option<At<String>>,
+    pub(crate) keepalive_timeout: Option<At<String>>,
+}
+
+/// `[registry]`
+#[derive(Debug)]
+pub(crate) struct RawRegistry {
+    pub(crate) place: std::ops::Range<usize>,
+    pub(crate) listen: Option<At<Vec<At<String>>>>,
+    pub(crate) key_file: Option<At<String>>,
+}
+
+/// `[[app]]`
+#[derive(Debug)]
+pub(crate) struct RawApp {
+    pub(crate) place: std::ops::Range<usize>,
+    pub(crate) name: Option<At<String>>,
+    pub(crate) domains: Option<At<Vec<At<String>>>>,
+    pub(crate) dynos: Option<At<Vec<At<String>>>>,
+    pub(crate) catch_all: Option<At<bool>>,
+    pub(crate) maintenance: Option<At<bool>>,
+    pub(crate) routing: RawRouting,
+}
+
+/// `[app.routing]`: the keys of [`busbar_registry::Routing`], spans of time without `_ms` and as text.
+#[derive(Debug, Default)]
+pub(crate) struct RawRouting {
+    pub(crate) balance: Option<At<String>>,
+    pub(crate) concurrency_per_dyno: Option<At<u64>>,
+    pub(crate) queue_limit: Option<At<u64>>,
+    pub(crate) in_flight_per_dyno: Option<At<u64>>,
+    pub(crate) request_limit: Option<At<u64>>,
+    pub(crate) connect_timeout: Option<At<String>>,
+    pub(crate) connect_attempts: Option<At<u64>>,
+    pub(crate) quarantine: Option<At<String>>,
+    pub(crate) first_byte_timeout: Option<At<String>>,
+    pub(crate) idle_timeout: Option<At<String>>,
+    pub(crate) hold_timeout: Option<At<String>>,
+    pub(crate) dyno_keepalive: Option<At<String>>,
+    pub(crate) answer_continue: Option<At<bool>>,
+    pub(crate) error_page_url: Option<At<String>>,
+    pub(crate) maintenance_page_url: Option<At<String>>,
+}
+
+/// Reads what can be read of `text`, and complains about the rest.
+pub(crate) fn read(text: &str, complaints: &mut Complaints<'_>) -> RawConfig {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let at = error.span().unwrap_or(0..0);
+        complaints.add(&at, format!("this is not TOML: {}", error.message().replace('\n', ", ")));
+    }
+    if !errors.is_empty() {
+        return RawConfig::default(); // what follows a slip of syntax is often misread, so nothing is said about it
+    }
+    config(Keys::new("", 0..0, table.get_ref()), complaints)
+}
+
+fn config(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawConfig {
+    let raw = RawConfig {
+        listen: keys.strings("listen", complaints),
+        workers: keys.number("workers", complaints),
+        drain_timeout: keys.string("drain_timeout", complaints),
+        drain_delay: keys.string("drain_delay", complaints),
+        limits: limits(keys.table("limits", "[limits]", complaints), complaints),
+        admin: one_string(keys.table("admin", "[admin]", complaints), "listen", complaints),
+        registry: registry(keys.table("registry", "[registry]", complaints), complaints),
+        access_log: one_string(keys.table("log", "[log]", complaints), "access", complaints),
+        apps: keys
+            .tables("app", "[[app]]", complaints)
+            .into_iter()
+            .map(|keys| app(keys, complaints))
+            .collect(),
+    };
+    keys.finish(complaints);
+    raw
+}
+
+fn one_string(
+    mut keys: Keys<'_, '_>,
+    key: &'static str,
+    complaints: &mut Complaints<'_>,
+) -> Option<At<String>> {
+    let text = keys.string(key, complaints);
+    keys.finish(complaints);
+    text
+}
+
+fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits {
+    let raw = RawLimits {
+        request_line: keys.string("request_line", complaints),
+        header_value: keys.string("header_value", complaints),
+        header_count: keys.number("header_count", complaints),
+        head_total: keys.string("head_total", complaints),
+        connections: keys.number("connections", complaints),
+        head_timeout: keys.string("head_timeout", complaints),
+        keepalive_timeout: keys.string("keepalive_timeout", complaints),
+    };
+    keys.finish(complaints);
+    raw
+}
+
+fn registry(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> Option<RawRegistry> {
+    if !keys.is_written() {
+        return None;
+    }
+    let raw = RawRegistry {
+        place: keys.place(),
+        listen: keys.strings("listen", complaints),
+        key_file: keys.string("key_file", complaints),
+    };
+    keys.finish(complaints);
+    Some(raw)
+}
+
+fn app(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawApp {
+    let raw = RawApp {
+        place: keys.place(),
+        name: keys.string("name", complaints),
+        domains: keys.strings("domains", complaints),
+        dynos: keys.strings("dynos", complaints),
+        catch_all: keys.boolean("catch_all", complaints),
+        maintenance: keys.boolean("maintenance", complaints),
+        routing: routing(keys.table("routing", "[app.routing]", complaints), complaints),
+    };
+    keys.finish(complaints);
+    raw
+}
+
+fn routing(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawRouting {
+    let raw = RawRouting {
+        balance: keys.string("balance", complaints),
+        concurrency_per_dyno: keys.number("concurrency_per_dyno", complaints),
+        queue_limit: keys.number("queue_limit", complaints),
+        in_flight_per_dyno: keys.number("in_flight_per_dyno", complaints),
+        request_limit: keys.number("request_limit", complaints),
+        connect_timeout: keys.string("connect_timeout", complaints),
+        connect_attempts: keys.number("connect_attempts", complaints),
+        quarantine: keys.string("quarantine", complaints),
+        first_byte_timeout: keys.string("first_byte_timeout", complaints),
+        idle_timeout: keys.string("idle_timeout", complaints),
+        hold_timeout: keys.string("hold_timeout", complaints),
+        dyno_keepalive: keys.string("dyno_keepalive", complaints),
+        answer_continue: keys.boolean("answer_continue", complaints),
+        error_page_url: keys.string("error_page_url", complaints),
+        maintenance_page_url: keys.string("maintenance_page_url", complaints),
+    };
+    keys.finish(complaints);
+    raw
+}

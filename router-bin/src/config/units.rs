@@ -1,0 +1,75 @@
+//! How spans of time and sizes are spelled in files and flags: `30s`, `500ms`, `8KiB`.
+
+use std::{str::FromStr, time::Duration};
+
+/// A span of time as written: a whole number and one of `ms`, `s`, `m`, `h`. At most 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+/// A number of bytes as written: a whole number and one of `B`, `KiB`, `MiB`. At most 1024 MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub usize);
+
+/// Not spelled as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Misspelled {
+    /// See [`Span`].
+    #[error("write a whole number and a unit, ms, s, m or h, up to 24h, like \"30s\" or \"500ms\"")]
+    Span,
+    /// See [`Size`].
+    #[error("write a whole number and a unit, B, KiB or MiB, up to 1024MiB, like \"8KiB\"")]
+    Size,
+}
+
+impl FromStr for Span {
+    type Err = Misspelled;
+    fn from_str(text: &str) -> Result<Self, Misspelled> {
+        let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+        let millis = scaled(text, &units).filter(|millis| *millis <= 24 * 3_600_000);
+        millis.map(|millis| Self(Duration::from_millis(millis))).ok_or(Misspelled::Span)
+    }
+}
+
+impl FromStr for Size {
+    type Err = Misspelled;
+    fn from_str(text: &str) -> Result<Self, Misspelled> {
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("B", 1)];
+        let bytes = scaled(text, &units).filter(|bytes| *bytes <= 1 << 30);
+        bytes.and_then(|bytes| usize::try_from(bytes).ok()).map(Self).ok_or(Misspelled::Size)
+    }
+}
+
+/// `12s` with `("s", 1000)` is 12 000. The units are tried in order, so one that ends another comes later.
+pub(crate) fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits_end = text.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, unit) = text.split_at_checked(digits_end)?;
+    let (_, scale) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    digits.parse::<u64>().ok()?.checked_mul(*scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_a_number_and_a_unit() {
+        for (text, millis) in
+            [("30s", 30_000), ("500ms", 500), ("2m", 120_000), ("24h", 86_400_000), ("0s", 0), ("5 s", 5000)]
+        {
+            assert_eq!(text.parse(), Ok(Span(Duration::from_millis(millis))), "{text}");
+        }
+        for text in ["", "30", "s", "-1s", "1.5s", "25h", "30sec", "99999999999999999999s", "1s2"] {
+            assert_eq!(text.parse::<Span>(), Err(Misspelled::Span), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_a_number_and_a_unit() {
+        for (text, bytes) in [("8KiB", 8192), ("100B", 100), ("1MiB", 1 << 20), ("1024MiB", 1 << 30)] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "8", "8KB", "8kib", "1025MiB", "-1B"] {
+            assert_eq!(text.parse::<Size>(), Err(Misspelled::Size), "{text}");
+        }
+    }
+}

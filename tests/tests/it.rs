@@ -1,0 +1,15 @@
+//! The end-to-end suite: one binary, real sockets. What it needs is in the library beside it.
+//!
+//! - [`embedding`]: the router as a library.
+//! - [`queueing`]: one request per dyno, the rest waits.
+//! - [`spec`]: SPEC.md names tests that exist.
+//! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
+//! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
+
+#![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
+
+mod embedding;
+mod heroku;
+mod misbehaving;
+mod queueing;
+mod spec;

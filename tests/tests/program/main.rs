@@ -1,0 +1,32 @@
+//! The program `busbar`, as people run it: real processes, real sockets, real clients.
+//!
+//! - [`up`], [`end`]: an app from its Procfile, and how it stops. [`orphans`]: what is left after `kill -9`: nothing.
+//! - [`load`]: under load: dynos that are killed, scaled and restarted.
+//! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
+//! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
+//! - [`websocket`]: a WebSocket library through the router.
+//!
+//! The harness: [`binary`] finds the program, [`busbar`] runs it, [`wait`] waits, [`traffic`] is the client that counts.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test says what it needs by failing"
+)]
+
+mod bad_input;
+mod binary;
+mod busbar;
+mod drain;
+mod edge;
+mod end;
+mod load;
+mod orphans;
+mod registry;
+mod reload;
+mod traffic;
+mod up;
+mod verbs;
+mod wait;
+mod websocket;
