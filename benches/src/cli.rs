@@ -3,8 +3,10 @@
 //! Exit codes: 0 done; 1 a `--fail-if` holds; 2 the command line is wrong; 3 it could not be done, or the target died;
 //! 130 interrupted.
 
+mod compare;
 mod files;
 mod interrupt;
+mod launch;
 mod origin;
 mod progress;
 mod run;
@@ -34,8 +36,13 @@ struct Arguments {
 enum Verb {
     Run(Box<run::Arguments>),
     Origin(origin::Arguments),
+    Compare(compare::Arguments),
     SelfCheck(self_check::Arguments),
     Simulate(simulate::Arguments),
+    #[command(hide = true)]
+    Launch(launch::Launch),
+    #[command(hide = true)]
+    HyperProxy(launch::HyperProxy),
 }
 
 /// How a verb came to an end.
@@ -76,8 +83,11 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Origin(arguments) => origin::run(arguments),
+        Verb::Compare(arguments) => compare::run(&arguments),
         Verb::SelfCheck(arguments) => self_check::run(&arguments),
         Verb::Simulate(arguments) => simulate::run(arguments),
+        Verb::Launch(arguments) => launch::launch(&arguments),
+        Verb::HyperProxy(arguments) => launch::hyper_proxy(arguments),
     };
     done.unwrap_or_else(|failure| {
         out::remark(format_args!("busbar-bench: {failure}"));

@@ -2,7 +2,7 @@
 //!
 //! - [`origin`]: the cheap server behind the proxy, with service times and misbehaviours to order.
 //! - [`load`]: the generator: closed loop, or open loop with latencies counted from the intended moment.
-
+//! - [`compare`]: proxies side by side in one run, each started, pinned, measured and stopped.
 //! - [`simulate`]: the queueing study, in virtual time and without a socket.
 //! - [`results`]: the format everything is written in, and its tables.
 //! - [`verdict`]: `--fail-if 'p99>50ms'`.
@@ -16,8 +16,10 @@
 
 mod alarm;
 pub mod cli;
+pub mod compare;
 pub mod fixture;
 pub mod load;
+mod opponent;
 pub mod origin;
 mod out;
 pub mod process;

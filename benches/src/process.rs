@@ -1,8 +1,10 @@
 //! Processes: where they run, what they cost, and that they end with us.
 //!
 //! - [`pin`]: this process on one core.
+//! - [`child`]: children on a core of their own.
 //! - [`usage`]: CPU time and memory of a process and all its descendants.
 
+pub mod child;
 pub mod usage;
 
 use std::io;

@@ -1,5 +1,7 @@
 //! What makes the figures of `busbar-bench` worth believing: counts, latencies, errors and endings are what they are said to be.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it needs by failing")]
+
 use std::{net::SocketAddr, thread, time::Duration};
 
 use busbar_bench::{
@@ -198,6 +200,20 @@ fn what_an_overloaded_server_never_answered_is_not_forgotten() {
     assert_eq!(result.errors.keys().collect::<Vec<_>>(), ["unfinished"]);
     assert_eq!(result.latency.count, 200);
     assert!(result.latency.max_us > 800_000.0, "{result:?}");
+}
+
+#[test]
+fn a_timeout_counts_from_when_a_request_was_due() {
+    let (_origin, address) = origin("latency=fixed:20ms&concurrency=1");
+    let mut plan = plan(address, 4, 1000);
+    (plan.pace, plan.timeout) = (open(200.0), Duration::from_millis(200));
+    let result = run(&plan);
+    assert_eq!(result.ok + result.failed, 200, "{result:?}");
+    assert_eq!(result.errors.keys().collect::<Vec<_>>(), ["timed out"]);
+    assert!(
+        result.latency.min_us > 19_000.0 && result.ok < 100,
+        "what came later than 200 ms is no answer: {result:?}"
+    );
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = units::size, value_name = "BYTES")]
     slow_send: Option<u64>,
 
-    /// How long an answer may take.
+    /// How long an answer may take from when the request was due.
     #[arg(long, default_value = "30s", value_parser = units::duration)]
     timeout: Duration,
 

@@ -22,6 +22,8 @@ use crate::results::{Ended, Interval, RunResult};
 
 /// Reports that may wait to be added up.
 const REPORTS: usize = 64;
+/// How often it is looked whether to stop.
+const LOOK: Duration = Duration::from_millis(20);
 /// Head start of the threads, so that all begin together.
 const HEAD_START: Duration = Duration::from_millis(5);
 
@@ -132,7 +134,9 @@ impl<'a> Collector<'a> {
         let mut ended = Ended::Complete;
         let mut told_start = false;
         while self.done < self.plan.threads {
-            let report = reports.recv_timeout(Duration::from_millis(20));
+            let until_start = self.counts_from.saturating_duration_since(Instant::now());
+            let wait = if told_start { LOOK } else { until_start.min(LOOK) };
+            let report = reports.recv_timeout(wait);
             if !told_start && Instant::now() >= self.counts_from {
                 told_start = true;
                 watcher.started();

@@ -65,8 +65,13 @@ impl Desk {
         self.alarm.until(self.start).await;
         while let Some(turn) = self.turn().await {
             let sent = Instant::now();
+            let due = self.start + turn.due;
+            if sent >= due + self.timeout {
+                self.note(turn, sent, Err(Mishap::TimedOut)); // who waited for this is gone before it could be sent
+                continue;
+            }
             self.fly(index, Some(Flight { turn, sent }));
-            let done = dog.guard(sent, client.exchange()).await.unwrap_or(Err(Mishap::TimedOut));
+            let done = dog.guard(due, client.exchange()).await.unwrap_or(Err(Mishap::TimedOut));
             self.fly(index, None);
             self.note(turn, sent, done);
             if done.is_err() {

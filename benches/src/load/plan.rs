@@ -25,7 +25,8 @@ pub struct Plan {
     pub bound: Bound,
     /// How long it runs before anything counts.
     pub warmup: Duration,
-    /// How long an answer may take, connecting included.
+    /// How long an answer may take from when the request was due, connecting included. In an open loop a request that cannot
+    /// even be sent within that time is not sent any more.
     pub timeout: Duration,
     /// How long outstanding requests may take after the end.
     pub grace: Duration,

@@ -47,6 +47,7 @@ impl Answers {
         match target {
             Target::Root | Target::WebSocket(_) => self.root.clone(),
             Target::Path(path) => self.path(path),
+            Target::Head(names) => Self::text(names),
         }
     }
 
@@ -73,9 +74,9 @@ impl Answers {
         }
     }
 
-    /// The answer to a question about the counts.
-    pub(super) fn json(json: &str) -> Answer {
-        answer("200 OK", json.as_bytes())
+    /// An answer that says something.
+    pub(super) fn text(text: &str) -> Answer {
+        answer("200 OK", text.as_bytes())
     }
 }
 

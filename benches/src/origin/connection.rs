@@ -96,7 +96,7 @@ async fn serve<S: Stream>(mut stream: S, dyno: &Dyno, house: &House) {
 async fn answer<S: Stream>(stream: &mut S, request: Request, dyno: &Dyno, house: &House) -> Option<()> {
     if matches!(&request.target, Target::Path(path) if path == "/__counts") {
         let json = serde_json::to_string(&house.counts.served()).unwrap_or_default();
-        return stream.write_all(&Answers::json(&json).bytes).await.ok();
+        return stream.write_all(&Answers::text(&json).bytes).await.ok();
     }
     Counts::bump(&house.counts.requests, 1);
     if !dyno.is_instant() {

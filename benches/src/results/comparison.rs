@@ -115,8 +115,10 @@ pub struct IdleCost {
 pub struct Row {
     /// Which.
     pub peer: String,
-    /// How many rounds the figures are of, and how many were left out as noisy. When all were noisy, all are used.
+    /// How many rounds the figures are of, and how many were left out as noisy.
     pub rounds: (usize, usize),
+    /// Whether every round was noisy; then all of them were used.
+    pub all_noisy: bool,
     /// Good answers per second.
     pub per_second: Spread,
     /// CPU time of the proxy per good answer.

@@ -39,6 +39,8 @@ pub(crate) enum Target {
     Path(String),
     /// An upgrade to WebSocket, with its key.
     WebSocket(String),
+    /// `/__head`: the names of the fields that came, each between commas.
+    Head(String),
 }
 
 impl Head for Answer {
@@ -85,12 +87,18 @@ impl Head for Request {
         let target = match (facts.websocket_key, path) {
             (Some(key), _) => Target::WebSocket(key),
             (None, "/") => Target::Root,
+            (None, "/__head") => Target::Head(names(request.headers)),
             (None, path) => Target::Path(path.to_owned()),
         };
         let body = if facts.chunked { Body::CHUNKED } else { Body::Sized(facts.length.unwrap_or(0)) };
         let keep_alive = facts.keep_alive;
         Ok(Some((Self { target, keep_alive, expects_continue: facts.expects_continue }, length, body)))
     }
+}
+
+fn names(fields: &[Header<'_>]) -> String {
+    let names = fields.iter().map(|field| format!("{},", field.name.to_ascii_lowercase()));
+    std::iter::once(",".to_owned()).chain(names).collect()
 }
 
 /// What the fields say.
