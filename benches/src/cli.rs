@@ -38,11 +38,11 @@ enum Verb {
     Origin(origin::Arguments),
     Compare(compare::Arguments),
     SelfCheck(self_check::Arguments),
+    Simulate(simulate::Arguments),
     #[command(hide = true)]
     Launch(launch::Launch),
     #[command(hide = true)]
     HyperProxy(launch::HyperProxy),
-    Simulate(simulate::Arguments),
 }
 
 /// How a verb came to an end.
@@ -85,9 +85,9 @@ pub fn main() -> ExitCode {
         Verb::Origin(arguments) => origin::run(arguments),
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::SelfCheck(arguments) => self_check::run(&arguments),
+        Verb::Simulate(arguments) => simulate::run(arguments),
         Verb::Launch(arguments) => launch::launch(&arguments),
         Verb::HyperProxy(arguments) => launch::hyper_proxy(arguments),
-        Verb::Simulate(arguments) => simulate::run(arguments),
     };
     done.unwrap_or_else(|failure| {
         out::remark(format_args!("busbar-bench: {failure}"));

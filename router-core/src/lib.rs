@@ -9,6 +9,9 @@
 //! It refuses: requests with more than one meaning, unbounded anything, global state, ending your process.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench;
 pub(crate) mod edge;
 pub(crate) mod h1;
 pub(crate) mod io;

@@ -16,7 +16,7 @@ mod client;
 mod connect;
 mod downlink;
 mod exchange;
-mod head;
+pub(crate) mod head;
 mod record;
 mod select;
 mod tunnel;

@@ -1,6 +1,6 @@
 //! `busbar-bench simulate`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "TROUBLES")]
     trouble: Vec<Trouble>,
 
-    /// Requests in each experiment [default: 250000, with many dynos 1000 for each].
+    /// Requests in each experiment [default: 600000, with many dynos 1000 for each].
     #[arg(long, short = 'n', value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
 
@@ -56,11 +56,11 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Write all figures to this file, - for standard output, in place of the tables.
+    /// Write all figures to this file; - for standard output, in place of the tables.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Print the digest at the end only, and none of the tables of each group.
+    /// Print only the digest at the end.
     #[arg(long)]
     digest: bool,
 }
@@ -68,11 +68,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<End, Failure> {
     let stop = interrupt::stop_on_signal()?;
     let (json, digest) = (arguments.json.clone(), arguments.digest);
+    let tables = json.as_deref() != Some(Path::new("-"));
     let groups = study(arguments).groups();
     let (mut outcomes, mut end) = (Vec::new(), End::Done);
     for (number, group) in (1..).zip(&groups) {
         let of_group = group.run()?;
-        if json.is_none() && !digest {
+        if tables && !digest {
             out::say(table::group(&of_group));
         } else {
             out::remark(format_args!("{number} of {} groups done", groups.len()));
@@ -83,9 +84,11 @@ pub(super) fn run(arguments: Arguments) -> Result<End, Failure> {
             break;
         }
     }
-    match json {
-        Some(file) => files::write_json(&file, &Results::new(outcomes))?,
-        None => out::say(table::digest(&outcomes)),
+    if tables {
+        out::say(table::digest(&outcomes));
+    }
+    if let Some(file) = json {
+        files::write_json(&file, &Results::new(outcomes))?;
     }
     Ok(end)
 }

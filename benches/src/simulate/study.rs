@@ -138,7 +138,7 @@ impl Group {
 /// will be.
 #[must_use]
 pub fn enough(dynos: u32) -> u64 {
-    250_000.max(1_000 * u64::from(dynos))
+    600_000.max(1_000 * u64::from(dynos))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Outcome, Policy, Service, Setup, Trouble};
+use super::{Outcome, Service, Setup, Trouble};
 
 /// What a column of a digest has in common.
 type Column = (u32, u64, String);
@@ -87,7 +87,7 @@ fn side_by_side(text: &mut String, outcomes: &[&Outcome]) {
             });
             found.map_or_else(String::new, |outcome| cell(outcome))
         });
-        let head = [policy_name(policy).to_owned(), routers.to_string()];
+        let head = [policy.to_string(), routers.to_string()];
         table.add_row(head.into_iter().chain(cells));
     }
     let all: Vec<Outcome> = outcomes.iter().map(|outcome| (*outcome).clone()).collect();
@@ -122,11 +122,7 @@ fn title(setup: &Setup) -> String {
 
 fn name(setup: &Setup) -> String {
     let mark = if setup.grows() { " †" } else { "" };
-    format!("{}{mark}", policy_name(setup.policy))
-}
-
-const fn policy_name(policy: Policy) -> &'static str {
-    policy.as_str()
+    format!("{}{mark}", setup.policy)
 }
 
 fn cell(outcome: &Outcome) -> String {
@@ -161,7 +157,7 @@ fn finish(text: &mut String, table: &mut Table, outcomes: &[Outcome]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::run;
+    use crate::simulate::{Policy, run};
 
     fn outcome(policy: Policy, dynos: u32, trouble: Trouble) -> Outcome {
         let setup = Setup {

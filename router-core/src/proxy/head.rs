@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Renders the head the dyno gets.
-pub(super) fn to_dyno(
+pub(crate) fn to_dyno(
     worker: &Worker,
     request: &Request<'_>,
     routing: &Routing,
