@@ -1,7 +1,7 @@
 //! Spans of time and sizes as people write them: `250ms`, `1.5s`, `64k`, `1m`.
 //!
 //! - [`duration`], [`size`]: text to value, for clap and scenario files.
-//! - [`span`], [`bytes`]: value to text, for tables.
+//! - [`span`], [`bytes()`]: value to text, for tables.
 
 use std::time::Duration;
 
