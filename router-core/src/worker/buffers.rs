@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use crate::h1::field::Field;
+use crate::h1::{field::Field, request::RequestHead};
 
 /// Heads and small bodies.
 pub(crate) const SMALL: usize = 16 * 1024;
@@ -156,6 +156,8 @@ impl Drop for Buffer {
 /// What one request writes on: lists and texts that keep their memory from request to request.
 #[derive(Default)]
 pub(crate) struct Desk {
+    /// The head of the request; its fields are in `request_fields`.
+    pub(crate) head: Option<RequestHead>,
     pub(crate) request_fields: Vec<Field>,
     pub(crate) response_fields: Vec<Field>,
     pub(crate) to_dyno: Vec<u8>,
@@ -166,6 +168,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     fn clear(&mut self) {
+        self.head = None;
         self.request_fields.clear();
         self.response_fields.clear();
         self.to_dyno.clear();

@@ -7,15 +7,12 @@ use std::{
 
 use super::Connection;
 use crate::{
-    h1::{
-        limits::RequestLimits,
-        request::{self, RequestHead},
-    },
+    h1::{limits::RequestLimits, request},
     io::Transport,
     route::{Fault, Moment, fault::RequestFlaw},
     worker::{
         Worker,
-        buffers::{Buffer, LentDesk},
+        buffers::{Buffer, Desk, LentDesk},
         sweep::Timer,
     },
 };
@@ -27,9 +24,8 @@ const EMPTY_LINES: usize = 5;
 pub(super) struct Incoming {
     /// Exactly the head; what came behind it is pending on the connection.
     pub(super) text: Buffer,
-    /// Its fields are in `desk.request_fields`.
+    /// With the head and its fields on it.
     pub(super) desk: LentDesk,
-    pub(super) head: RequestHead,
 }
 
 /// What a wait for the next request's first bytes ended with.
@@ -90,10 +86,6 @@ fn park(worker: &Worker, cx: &Context<'_>, timer: &Timer, until: Moment, courtes
 }
 
 /// What came next.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives in the connection's future, which has room for a request anyway"
-)]
 pub(super) enum NextHead {
     Head(Incoming),
     /// Something that is no request, or none that may be served.
@@ -116,9 +108,9 @@ pub(super) async fn next<T: Transport>(
     let mut desk = worker.buffers.desk();
     loop {
         match step(worker, connection, &mut text, &mut desk) {
-            Ok(Some(head)) => return NextHead::Head(Incoming { text, desk, head }),
+            Ok(true) => return NextHead::Head(Incoming { text, desk }),
             Err(fault) => return NextHead::Flawed(fault, text),
-            Ok(None) => {}
+            Ok(false) => {}
         }
         match another_line(worker, connection, timer, &mut text, deadline).await {
             More::Bytes => {}
@@ -181,20 +173,18 @@ fn step<T>(
     connection: &mut Connection<T>,
     text: &mut Buffer,
     desk: &mut LentDesk,
-) -> Result<Option<RequestHead>, Fault> {
+) -> Result<bool, Fault> {
     skip_empty_lines(text)?;
-    let Some(head) =
-        request::parse(text.filled(), &worker.options.request_limits, &mut desk.get().request_fields)?
-    else {
-        return Ok(None);
-    };
+    let Desk { head, request_fields, .. } = desk.get();
+    *head = request::parse(text.filled(), &worker.options.request_limits, request_fields)?;
+    let Some(head) = head else { return Ok(false) };
     let behind = text.split_off(head.length);
     if !behind.is_empty() {
         let mut pending = worker.buffers.small();
         pending.append(behind);
         connection.pending = Some(pending);
     }
-    Ok(Some(head))
+    Ok(true)
 }
 
 fn skip_empty_lines(text: &mut Buffer) -> Result<(), Fault> {
