@@ -80,5 +80,10 @@ fn clock(c: &mut Criterion) {
     c.bench_function("clock/now", |b| b.iter(Instant::now));
 }
 
-criterion_group!(benches, log_line, histogram, request_id, clock);
+/// Short, so that all benches together take minutes.
+fn short() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3))
+}
+
+criterion_group!(name = benches; config = short(); targets = log_line, histogram, request_id, clock);
 criterion_main!(benches);

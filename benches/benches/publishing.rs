@@ -105,5 +105,10 @@ fn beside(publisher: &mut Publisher, size: Size, (name, change): (&str, Change),
     }
 }
 
-criterion_group!(benches, find);
+/// Short, so that all benches together take minutes.
+fn short() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3))
+}
+
+criterion_group!(name = benches; config = short(); targets = find);
 criterion_main!(benches);

@@ -2,7 +2,7 @@
 //!
 //! Heads as curl and a browser send them and as an app answers; chunked bodies of 64 KiB as they arrive in one buffer.
 
-use std::{hint::black_box, net::Ipv4Addr};
+use std::{hint::black_box, net::Ipv4Addr, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use router_core::{
@@ -77,5 +77,10 @@ fn body(size: usize) -> Vec<u8> {
     [chunk.repeat(BODY / size), b"0\r\n\r\n".to_vec()].concat()
 }
 
-criterion_group!(benches, heads, chunked);
+/// Short, so that all benches together take minutes.
+fn short() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3))
+}
+
+criterion_group!(name = benches; config = short(); targets = heads, chunked);
 criterion_main!(benches);

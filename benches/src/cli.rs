@@ -9,6 +9,7 @@ mod interrupt;
 mod launch;
 mod origin;
 mod progress;
+mod report;
 mod run;
 mod self_check;
 mod simulate;
@@ -38,6 +39,7 @@ enum Verb {
     Origin(origin::Arguments),
     Compare(compare::Arguments),
     SelfCheck(self_check::Arguments),
+    Report(report::Arguments),
     Simulate(simulate::Arguments),
     #[command(hide = true)]
     Launch(launch::Launch),
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Verb::Origin(arguments) => origin::run(arguments),
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::SelfCheck(arguments) => self_check::run(&arguments),
+        Verb::Report(arguments) => report::run(&arguments),
         Verb::Simulate(arguments) => simulate::run(arguments),
         Verb::Launch(arguments) => launch::launch(&arguments),
         Verb::HyperProxy(arguments) => launch::hyper_proxy(arguments),

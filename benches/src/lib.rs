@@ -5,6 +5,7 @@
 //! - [`compare`]: proxies side by side in one run, each started, pinned, measured and stopped.
 //! - [`simulate`]: the queueing study, in virtual time and without a socket.
 //! - [`results`]: the format everything is written in, and its tables.
+//! - [`report`]: results as one HTML page with plots.
 //! - [`verdict`]: `--fail-if 'p99>50ms'`.
 //! - [`process`]: children that end with us, and what a process tree costs.
 //! - [`cli`]: the verbs of the program.
@@ -23,6 +24,7 @@ mod opponent;
 pub mod origin;
 mod out;
 pub mod process;
+pub mod report;
 pub mod results;
 pub mod simulate;
 mod tls;

@@ -126,8 +126,7 @@ fn name(setup: &Setup) -> String {
 }
 
 fn cell(outcome: &Outcome) -> String {
-    let mark = if outcome.setup.grows() { " †" } else { "" };
-    format!("{}{mark}", millis(outcome.p99_wait_ms))
+    if outcome.setup.grows() { "grows †".to_owned() } else { millis(outcome.p99_wait_ms) }
 }
 
 /// Whole ms, and tenths of the few.
@@ -195,6 +194,7 @@ mod tests {
     fn a_wait_that_grows_without_end_is_marked() {
         let slow = |policy| [outcome(policy, 3, Trouble::Slow(20))];
         assert!(group(&slow(Policy::Random)).contains("random †"));
+        assert!(digest(&slow(Policy::Random)).contains("grows †"));
         assert!(!group(&slow(Policy::Least)).contains('†'));
     }
 }
