@@ -42,6 +42,9 @@ pub enum LoadError {
         /// What happened to the connections.
         reason: String,
     },
+    /// It was ended before all connections were made.
+    #[error("interrupted before anything was sent")]
+    Interrupted,
     /// The machine gave no thread, timer or runtime.
     #[error("cannot start the load generator: {0}")]
     Machine(#[from] io::Error),

@@ -217,7 +217,7 @@ impl Distribution {
     /// Of a histogram of nanoseconds.
     #[must_use]
     pub fn of(histogram: &Histogram<u64>) -> Self {
-        let us = |nanos: u64| nanos as f64 / 1e3;
+        let us = |nanos: u64| hundredths(nanos as f64 / 1e3);
         let at = |quantile: f64| us(histogram.value_at_quantile(quantile));
         let is_empty = histogram.is_empty();
         let mut count = 0;
@@ -228,8 +228,8 @@ impl Distribution {
         Self {
             count: histogram.len(),
             min_us: if is_empty { 0.0 } else { us(histogram.min()) },
-            mean_us: histogram.mean() / 1e3,
-            stdev_us: histogram.stdev() / 1e3,
+            mean_us: hundredths(histogram.mean() / 1e3),
+            stdev_us: hundredths(histogram.stdev() / 1e3),
             p50_us: at(0.5),
             p90_us: at(0.9),
             p99_us: at(0.99),
@@ -245,15 +245,20 @@ impl Interval {
     /// What was counted in the `seconds` before `at`.
     #[must_use]
     pub fn new(at: f64, seconds: f64, tally: &Tally) -> Self {
-        let us = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1e3;
+        let us = |quantile| hundredths(tally.latency.value_at_quantile(quantile) as f64 / 1e3);
         Self {
-            at,
+            at: hundredths(at),
             seconds,
             ok: tally.ok,
             failed: tally.failed(),
             p50_us: us(0.5),
             p99_us: us(0.99),
-            max_us: tally.latency.max() as f64 / 1e3,
+            max_us: us(1.0),
         }
     }
+}
+
+/// Rounded to what the histogram can tell apart anyway, so that files stay short.
+fn hundredths(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
 }

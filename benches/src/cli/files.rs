@@ -17,5 +17,5 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// Writes something as JSON.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
-    write(path, &serde_json::to_string_pretty(value)?)
+    write(path, &serde_json::to_string(value)?)
 }

@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use super::{End, Failure, files, interrupt, judge, progress::Show, target};
 use crate::{
     load::{
-        self, Plan,
-        plan::{Arrivals, Bound, Pace, Protocol, Request, Session, Slow},
+        self, LoadError, Plan,
+        plan::{Arrivals, Bound, Pace, Protocol, RATES, Request, Session, Slow},
     },
     out, process,
     results::{hgrm, table},
@@ -157,7 +157,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
     }
     let stop = interrupt::stop_on_signal()?;
     let mut show = Show::new(plan.bound, arguments.quiet);
-    let result = load::run(&plan, &stop, &mut show)?;
+    let result = match load::run(&plan, &stop, &mut show) {
+        Err(LoadError::Interrupted) => return Ok(End::Interrupted),
+        result => result?,
+    };
     if !arguments.quiet {
         out::say(table::run(&result));
     }
@@ -187,7 +190,7 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     }
     let pace = match arguments.rate {
         None => Pace::Closed,
-        Some(rate) if rate > 0.0 && rate <= 10e6 => Pace::Open { rate, arrivals: arguments.arrivals.into() },
+        Some(rate) if RATES.contains(&rate) => Pace::Open { rate, arrivals: arguments.arrivals.into() },
         Some(rate) => return Err(format!("a rate of {rate} requests per second cannot be kept").into()),
     };
     if (arguments.slow_read.is_some() || arguments.slow_send.is_some())

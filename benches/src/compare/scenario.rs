@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    load::plan::{Arrivals, Protocol, Session},
+    load::plan::{Arrivals, Protocol, RATES, Session},
     origin::Latency,
     units,
 };
@@ -133,8 +133,19 @@ impl Scenario {
     pub fn read(name: &str, text: &str) -> Result<Self, String> {
         let written: Written = toml::from_str(text).map_err(|error| format!("scenario {name}: {error}"))?;
         let Written { about, load, dynos, change_every } = written;
-        if !(1..=100).contains(&dynos.number) || !(1..=100_000).contains(&load.connections) {
-            return Err(format!("scenario {name}: 1 to 100 dynos and 1 to 100000 connections are possible"));
+        let streams = if let Protocol::Http2 { streams } = load.protocol { streams } else { 1 };
+        let at_once = load.connections.saturating_mul(streams);
+        if !(1..=100).contains(&dynos.number) || !(1..=100_000).contains(&at_once) {
+            return Err(format!(
+                "scenario {name}: 1 to 100 dynos and 1 to 100000 requests at once are possible"
+            ));
+        }
+        let rate = match &load.rate {
+            None => 1.0,
+            Some(Rate::PerSecond(number) | Rate::Share(Share { share: number, .. })) => *number,
+        };
+        if !RATES.contains(&rate) {
+            return Err(format!("scenario {name}: a rate of {rate} cannot be kept"));
         }
         Ok(Self { name: name.to_owned(), about, load, dynos, change_every, text: text.to_owned() })
     }
@@ -220,5 +231,6 @@ mod tests {
         assert!(Scenario::read("x", "about = 'y'\nlatency = 'none'").is_err());
         assert!(Scenario::read("x", "about = 'y'\n[load]\nconnection = 1").is_err());
         assert!(Scenario::read("x", "about = 'y'\n[dynos]\nnumber = 0").is_err());
+        assert!(Scenario::read("x", "about = 'y'\n[load]\nrate = 0").is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc,
         atomic::AtomicU64,
-        mpsc::{Receiver, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
     thread,
     time::{Duration, Instant, SystemTime},
@@ -52,7 +52,7 @@ pub(super) fn run(plan: &Plan, stop: &Stop, watcher: &mut dyn Watcher) -> Result
     }
     drop(report);
     let _stop_at_end = PullOnDrop(&stop_threads);
-    wait_until_ready(&plan, &reports)?;
+    wait_until_ready(&plan, &reports, stop)?;
 
     let start = Instant::now() + HEAD_START;
     for waiting in starts {
@@ -77,12 +77,19 @@ impl Drop for PullOnDrop<'_> {
     }
 }
 
-fn wait_until_ready(plan: &Plan, reports: &Receiver<Report>) -> Result<(), LoadError> {
-    let (mut connected, mut reason) = (0, None);
-    for _ in 0..plan.threads {
-        let Ok(Report::Ready { connected: some, failed }) = reports.recv() else { break };
-        connected += some;
-        reason = reason.or(failed);
+fn wait_until_ready(plan: &Plan, reports: &Receiver<Report>, stop: &Stop) -> Result<(), LoadError> {
+    let (mut threads, mut connected, mut reason) = (0, 0, None);
+    while threads < plan.threads {
+        match reports.recv_timeout(LOOK) {
+            Ok(Report::Ready { connected: some, failed }) => {
+                threads += 1;
+                connected += some;
+                reason = reason.or(failed);
+            }
+            Err(RecvTimeoutError::Timeout) if stop.is_pulled() => return Err(LoadError::Interrupted),
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => break, // a thread has failed, and joining it tells how
+        }
     }
     match reason {
         Some(mishap) if connected == 0 => {
@@ -150,8 +157,8 @@ impl<'a> Collector<'a> {
                     self.latest.add(&tally);
                     self.done += 1;
                 }
-                Ok(Report::Ready { .. }) | Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Ok(Report::Ready { .. }) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             if self.reports >= self.plan.threads {
                 self.turn_interval(watcher);

@@ -95,6 +95,9 @@ pub enum Pace {
     },
 }
 
+/// Rates that can be kept, or at least be counted.
+pub const RATES: std::ops::RangeInclusive<f64> = 0.001..=10e6;
+
 /// How the moments of an open loop are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,7 +10,7 @@ use crate::{
 
 pub(super) static SOZU: Kind = Kind {
     name: "sozu",
-    install: "cargo install sozu --locked",
+    install: "apt-get install protobuf-compiler && cargo install sozu --locked",
     program: Some(("sozu", "--version")),
     beside: false,
     cannot: |scenario| match (scenario.load.protocol, scenario.load.tls, scenario.dynos.queue_at) {
