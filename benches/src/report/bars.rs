@@ -2,13 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::{html::escape, look::Look, scale::Scale};
+use super::{
+    html::escape,
+    look::Look,
+    scale::{Scale, plain},
+};
 use crate::{results::Spread, units::three_digits};
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 130.0;
 /// Room for the number behind a bar.
-const RIGHT: f64 = 110.0;
+const RIGHT: f64 = 140.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 40.0;
 /// From one bar to the next, and its thickness.
@@ -41,8 +45,9 @@ pub(super) fn draw(id: &str, (title, about): (&str, &str), unit: &str, bars: &[B
         let _infallible = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{floor}\"/>\
-             <text class=\"tick\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{tick}</text>",
-            floor + 15.0
+             <text class=\"tick\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            floor + 15.0,
+            plain(*tick)
         );
     }
     let _infallible =

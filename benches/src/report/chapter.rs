@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     figure::{self, Story, span},
     html::{self, Chapter, escape},
-    look::Looks,
+    look::{Looks, is_variant},
 };
 use crate::{
     load::plan::{Arrivals, Pace},
@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn comparison(at: usize, name: &str, comparison: &Comparison) -> Vec<Chapter> {
     let measured = || comparison.scenarios.iter().flat_map(|scenario| &scenario.rows);
     let looks = Looks::of(measured().map(|row| row.peer.as_str()));
-    let first = Chapter { title: format!("{name}: machine and method"), body: method(comparison) };
+    let first = Chapter { title: format!("{name}: where and how"), body: method(comparison) };
     let scenarios = comparison.scenarios.iter().enumerate().map(|(number, of)| Chapter {
         title: of.name.clone(),
         body: scenario(&format!("figure-{at}-{number}"), of, &looks),
@@ -41,16 +41,15 @@ fn method(comparison: &Comparison) -> String {
         ("kernel", format!("Linux {kernel}, {open_files} open files")),
         ("pinned", pinned),
     ];
-    facts.extend(comparison.versions.iter().map(|(peer, version)| (peer.as_str(), version.clone())));
-    let mut warnings: Vec<String> = comparison
-        .missing
-        .iter()
+    let versions = comparison.versions.iter().filter(|(peer, _)| !is_variant(peer));
+    facts.extend(versions.map(|(peer, version)| (peer.as_str(), version.clone())));
+    let missing = comparison.missing.iter().filter(|missing| !is_variant(&missing.peer));
+    let missing: Vec<String> = missing
         .map(|missing| format!("{} was not on the machine; to install it: {}", missing.peer, missing.install))
         .collect();
-    if comparison.interrupted {
-        warnings.insert(0, "It was interrupted: this is what there was until then.".to_owned());
-    }
-    html::list("warnings", &warnings) + &html::facts(&facts)
+    let interrupted =
+        comparison.interrupted.then(|| "Interrupted: this is what there was until then.".to_owned());
+    html::list("warnings", interrupted.as_slice()) + &html::facts(&facts) + &html::list("notes", &missing)
 }
 
 fn scenario(id: &str, scenario: &ScenarioResult, looks: &Looks) -> String {
@@ -84,9 +83,12 @@ fn warnings(scenario: &ScenarioResult) -> Vec<String> {
         let failure = measurement.failure.as_ref()?;
         Some(format!("{} in round {}: {failure}", measurement.peer, measurement.round))
     });
-    let noisy = scenario.rows.iter().filter(|row| row.all_noisy);
-    let noisy = noisy
-        .map(|row| format!("{}: others used its core in every round, so its figures mean little", row.peer));
+    let noisy: Vec<&str> =
+        scenario.rows.iter().filter(|row| row.all_noisy).map(|row| row.peer.as_str()).collect();
+    let noisy = (!noisy.is_empty()).then(|| {
+        let noisy = noisy.join(", ");
+        format!("Others used the proxy’s core in every round of {noisy}: these figures mean little.")
+    });
     skipped.chain(failed).chain(noisy).collect()
 }
 
@@ -127,7 +129,7 @@ pub(super) fn runs(runs: &[(String, RunResult)]) -> Chapter {
     let looks = Looks::of_equals(latencies.iter().map(|story| story.name.as_str()));
     let cells: Vec<Vec<String>> = runs.iter().map(|(name, run)| cells(name, run)).collect();
     let header =
-        ["", "request", "pace", "connections", "began", "answers/s", "errors", "p50", "p99", "ended"];
+        ["", "answers/s", "errors", "p50", "p99", "pace", "connections", "ended", "began", "request"];
     let mut body = html::table("What was asked, and what it came to", &header, &cells);
     body += &figure::latencies(
         "runs-latency",
@@ -157,15 +159,15 @@ fn cells(name: &str, run: &RunResult) -> Vec<String> {
     };
     vec![
         name.to_owned(),
-        format!("{} at {}", asked.request, asked.target),
-        pace,
-        asked.connections.to_string(),
-        moment(run.began_unix),
         format!("{:.0}", run.per_second),
         run.failed.to_string(),
         span(run.latency.p50_us),
         span(run.latency.p99_us),
+        pace,
+        asked.connections.to_string(),
         ended.to_owned(),
+        moment(run.began_unix),
+        format!("{} at {}", asked.request, asked.target),
     ]
 }
 

@@ -10,7 +10,7 @@ use super::{
     html::{self, escape},
     lines::{self, ACROSS, Axis, Line, UP},
     look::Looks,
-    scale::Scale,
+    scale::{Scale, plain},
 };
 use crate::{
     results::{Distribution, Interval, Row, Spread},
@@ -107,9 +107,9 @@ pub(super) fn throughput_of_rows(id: &str, looks: &Looks, rows: &[Row]) -> Strin
             span(row.p99_us.median),
             span(row.p999_us.median),
             row.rss_bytes.map_or_else(dash, |rss| units::bytes(rss.median)),
-            row.idle_bytes.map_or_else(dash, |idle| units::bytes(idle.median)),
             row.failed.to_string(),
             rounds(row),
+            row.idle_bytes.map_or_else(dash, |idle| units::bytes(idle.median)),
         ]
     });
     let header = [
@@ -120,11 +120,15 @@ pub(super) fn throughput_of_rows(id: &str, looks: &Looks, rows: &[Row]) -> Strin
         "p99",
         "p99.9",
         "memory",
-        "per idle connection",
         "errors",
         "rounds",
+        "per idle",
     ];
-    let table = html::table("All figures, medians of the rounds", &header, &cells.collect::<Vec<_>>());
+    // The last column is of scenarios with idle connections only.
+    let columns = header.len() - usize::from(rows.iter().all(|row| row.idle_bytes.is_none()));
+    let cells: Vec<Vec<String>> = cells.map(|row| row.into_iter().take(columns).collect()).collect();
+    let header: Vec<&str> = header.into_iter().take(columns).collect();
+    let table = html::table("All figures, medians of the rounds", &header, &cells);
     figure(id, title, about, &plot, &table)
 }
 
@@ -151,7 +155,7 @@ pub(super) fn latencies(id: &str, looks: &Looks, about: &str, stories: &[Story<'
         scale: Scale::between(0.0, most_x, nines, ACROSS),
         word: share_word,
     };
-    let y = Axis { title: "latency", scale: Scale::log(least_y, most_y, UP), word: span };
+    let y = Axis { title: "latency", scale: Scale::log(least_y, most_y, UP), word: span_word };
     let title = "Latency by percentile";
     let aloud = stories.iter().map(|story| format!("{} {}", story.name, span(story.latency.p99_us)));
     let aloud = format!("Curves of latency over percentile; p99: {}.", aloud.collect::<Vec<_>>().join(", "));
@@ -203,16 +207,16 @@ pub(super) fn throughput(id: &str, looks: &Looks, about: &str, stories: &[Story<
         .map(|story| Line {
             name: story.name.clone(),
             look: looks.look(&story.name),
-            points: story.intervals.iter().map(|interval| (interval.at, rate(interval))).collect(),
+            points: whole(story.intervals).map(|interval| (interval.at, rate(interval))).collect(),
         })
         .collect();
     let all = || curves.iter().flat_map(|line| &line.points);
     let (most_x, most_y) = all().fold((0.0f64, 0.0f64), |(x, y), point| (x.max(point.0), y.max(point.1)));
-    let x = Axis { title: "seconds", scale: Scale::from_zero(most_x, ACROSS), word: plain };
+    let x = Axis { title: "seconds", scale: Scale::until(most_x, ACROSS), word: plain };
     let y = Axis { title: "good answers per second", scale: Scale::from_zero(most_y, UP), word: plain };
     let title = "Throughput against time";
     let aloud = stories.iter().map(|story| {
-        let spread = Spread::of(story.intervals.iter().map(rate));
+        let spread = Spread::of(whole(story.intervals).map(rate));
         format!("{} {:.0}", story.name, spread.map_or(0.0, |spread| spread.median))
     });
     let aloud = format!(
@@ -221,7 +225,7 @@ pub(super) fn throughput(id: &str, looks: &Looks, about: &str, stories: &[Story<
     );
     let plot = lines::draw(id, (title, &aloud), &x, &y, &curves) + &lines::legend(&curves);
     let cells = stories.iter().map(|story| {
-        let rates = Spread::of(story.intervals.iter().map(rate));
+        let rates = Spread::of(whole(story.intervals).map(rate));
         let worst = story.intervals.iter().map(|interval| interval.p99_us).fold(0.0, f64::max);
         let failed: u64 = story.intervals.iter().map(|interval| interval.failed).sum();
         let rate = |of: fn(Spread) -> f64| rates.map_or_else(dash, |rates| format!("{:.0}", of(rates)));
@@ -237,6 +241,12 @@ pub(super) fn throughput(id: &str, looks: &Looks, about: &str, stories: &[Story<
     let header = ["", "median/s", "least/s", "most/s", "worst p99", "errors"];
     let table = html::table("Intervals of the runs that are drawn", &header, &cells.collect::<Vec<_>>());
     figure(id, title, about, &plot, &table)
+}
+
+/// Those that are as long as they should be: the rate of what is left at the end says nothing.
+fn whole(intervals: &[Interval]) -> impl Iterator<Item = &Interval> {
+    let longest = intervals.iter().map(|interval| interval.seconds).fold(0.0, f64::max);
+    intervals.iter().filter(move |interval| interval.seconds > longest / 2.0)
 }
 
 fn rate(interval: &Interval) -> f64 {
@@ -257,16 +267,16 @@ fn rounds(row: &Row) -> String {
 
 /// A latency in words.
 pub(super) fn span(us: f64) -> String {
-    let text = units::span(Duration::try_from_secs_f64(us / 1e6).unwrap_or_default());
-    // 100 µs, not 100.00.
+    units::span(Duration::try_from_secs_f64(us / 1e6).unwrap_or_default())
+}
+
+/// The same for an axis: 1 ms, not 1.00.
+fn span_word(us: f64) -> String {
+    let text = span(us);
     text.split_once(' ').map_or(text.clone(), |(number, unit)| match number.split_once('.') {
         Some((whole, decimals)) if decimals.bytes().all(|digit| digit == b'0') => format!("{whole} {unit}"),
         _ => text.clone(),
     })
-}
-
-fn plain(number: f64) -> String {
-    if number >= 10_000.0 { format!("{} k", number / 1000.0) } else { number.to_string() }
 }
 
 fn dash() -> String {
@@ -284,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_latency_has_no_decimals() {
-        assert_eq!([100.0, 1000.0, 1500.0, 2e6].map(span), ["100 µs", "1 ms", "1.50 ms", "2 s"]);
+    fn a_round_latency_on_an_axis_has_no_decimals() {
+        assert_eq!([100.0, 1000.0, 1500.0, 2e6].map(span_word), ["100 µs", "1 ms", "1.50 ms", "2 s"]);
     }
 }

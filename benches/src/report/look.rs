@@ -43,12 +43,17 @@ impl Looks {
 
     /// How `name` is drawn.
     pub(super) fn look(&self, name: &str) -> Look {
-        let is_dashed = name.ends_with(LOG);
+        let is_dashed = is_variant(name);
         let at = self.0.iter().position(|known| known == name || known == base(name));
         // When colours run out they begin again; grey is the ceiling's.
         let colour = at.map_or(COLOURS - 1, |at| at % (COLOURS - 1));
         Look { colour, is_dashed, is_own: base(name) == OWN }
     }
+}
+
+/// Whether it is the proxy before it once more, with a log.
+pub(super) fn is_variant(name: &str) -> bool {
+    name.ends_with(LOG)
 }
 
 fn base(name: &str) -> &str {

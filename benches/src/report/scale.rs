@@ -1,4 +1,4 @@
-//! From values to places along an axis, and the values worth a line across the plot.
+//! From values to places along an axis, and the values worth a line across the plot; [`plain`] names them.
 
 /// An axis from `start` to `end` in the units of the drawing.
 #[derive(Debug, Clone)]
@@ -19,6 +19,14 @@ impl Scale {
         let steps = (max / step - 1e-9).ceil();
         let ticks = (0..=steps as u32).map(|n| f64::from(n) * step).collect();
         Self { from: 0.0, to: steps * step, start, end, ticks, is_log: false }
+    }
+
+    /// From 0 exactly to `max`, with round ticks.
+    pub(super) fn until(max: f64, room: (f64, f64)) -> Self {
+        let round = Self::from_zero(max, room);
+        let max = if max > 0.0 { max } else { round.to };
+        let ticks = round.ticks.into_iter().filter(|tick| *tick <= max).collect();
+        Self::between(0.0, max, ticks, room)
     }
 
     /// Exactly from `from` to `to`, with these ticks.
@@ -57,6 +65,11 @@ impl Scale {
     pub(super) fn ticks(&self) -> &[f64] {
         &self.ticks
     }
+}
+
+/// A tick in words.
+pub(super) fn plain(number: f64) -> String {
+    if number >= 10_000.0 { format!("{} k", number / 1000.0) } else { number.to_string() }
 }
 
 const STEPS: [f64; 4] = [1.0, 2.0, 5.0, 10.0];

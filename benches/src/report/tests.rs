@@ -219,7 +219,7 @@ fn the_quiet_round_in_the_middle_is_drawn() {
         .unwrap();
     let row = table.split("<tr><th scope=\"row\">busbar</th>").nth(1).unwrap();
     // Rounds 1 and 2 were quiet; of two the later one, whose longest request took 2000 µs.
-    assert!(row.split("</tr>").next().unwrap().contains("<td>2 ms</td>"), "{row:.300}");
+    assert!(row.split("</tr>").next().unwrap().contains("<td>2.00 ms</td>"), "{row:.300}");
 }
 
 #[test]
