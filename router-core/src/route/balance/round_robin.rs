@@ -7,9 +7,12 @@ use super::Field;
 use crate::route::dyno::Dyno;
 
 pub(super) fn pick<'a>(field: &Field<'a>) -> Option<&'a Arc<Dyno>> {
-    let turn = field.set.load.cursor.fetch_add(1, Relaxed);
-    let mut round = field.from(usize::try_from(turn).unwrap_or_default()).into_iter().flatten();
-    round.find(|dyno| field.free(dyno).is_some())
+    let turn = || usize::try_from(field.set.load.cursor.fetch_add(1, Relaxed)).unwrap_or_default();
+    let whose = |turn: usize| field.at(turn.checked_rem(field.len())?);
+    // Who is passed over uses up a turn: else its successor would get twice its share.
+    let in_turn = (0..field.len()).find_map(|_| whose(turn()).filter(|dyno| field.free(dyno).is_some()));
+    // Other workers take turns meanwhile, so the one free dyno may have been missed: look at all of them.
+    in_turn.or_else(|| field.from(turn()).into_iter().flatten().find(|dyno| field.free(dyno).is_some()))
 }
 
 #[cfg(test)]
@@ -27,5 +30,14 @@ mod tests {
         assert_eq!(turns, ["web.1", "web.2", "web.3", "web.1"]);
         let without = Field::new(&set, &tried, Moment::START);
         assert_eq!(&*pick(&without).unwrap().label, "web.3");
+    }
+
+    #[test]
+    fn the_turns_of_a_dyno_that_is_passed_over_are_shared_by_all_others() {
+        let (set, _app) = fixture::app(4, |_| {});
+        set.dynos[1].load.quarantine(Moment::START, std::time::Duration::from_secs(5));
+        let field = Field::new(&set, Tried::none(), Moment::START);
+        let turns: Vec<_> = (0..6).map(|_| &*pick(&field).unwrap().label).collect();
+        assert_eq!(turns, ["web.1", "web.3", "web.4", "web.1", "web.3", "web.4"]);
     }
 }
