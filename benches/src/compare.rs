@@ -47,6 +47,8 @@ pub struct Wish {
     pub time: Duration,
     /// How long each proxy is warmed up before.
     pub warmup: Duration,
+    /// How long may be spent altogether on waiting for quiet cores, and on repeating measurements that turned out noisy.
+    pub patience: Duration,
     /// Where `busbar-bench` itself is: it starts the proxies.
     pub launcher: PathBuf,
     /// The command line, for the record.
@@ -121,7 +123,7 @@ fn measure_all(
             if stop.is_pulled() {
                 break;
             }
-            let mut measurement = bench.measure(scenario, found, pace, &mut notes);
+            let mut measurement = bench.measure_in_quiet(scenario, found, pace, &mut notes);
             measurement.round = round;
             listener.done(&scenario.name, wish.rounds, &measurement);
             measurements.push(measurement);
@@ -147,8 +149,10 @@ fn pace(bench: &Bench<'_>, scenario: &Scenario, able: &[&Found], notes: &mut Vec
         Some(Rate::Share(Share { share, of })) => {
             let model = able.iter().find(|found| found.peer.name == of).or_else(|| able.first());
             let Some(model) = model else { return Pace::Closed };
-            let best =
-                bench.measure(scenario, model, Pace::Closed, notes).run.map_or(0.0, |run| run.per_second);
+            let best = bench
+                .measure_in_quiet(scenario, model, Pace::Closed, notes)
+                .run
+                .map_or(0.0, |run| run.per_second);
             let rate = (best * share).max(1.0).round();
             notes.push(format!(
                 "{rate}/s is {share} of the {best:.0}/s that {} reached in a closed loop",

@@ -45,6 +45,10 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "500ms", value_parser = units::duration)]
     warmup: Duration,
 
+    /// On a shared machine: how long may be spent altogether on waiting for quiet cores and on repeating noisy measurements.
+    #[arg(long, default_value = "0", value_parser = units::duration)]
+    patience: Duration,
+
     /// Where busbar is.
     #[arg(long, value_name = "PATH")]
     busbar: Option<PathBuf>,
@@ -119,6 +123,7 @@ fn wish(arguments: &Arguments) -> Result<Wish, Failure> {
         rounds: arguments.rounds,
         time: arguments.duration,
         warmup: arguments.warmup,
+        patience: arguments.patience,
         launcher,
         command: std::env::args().collect(),
     })

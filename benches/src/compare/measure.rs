@@ -1,6 +1,7 @@
 //! One measurement: origin and proxy are started, loaded, read and stopped.
 
 use std::{
+    cell::Cell,
     fs, io,
     net::SocketAddr,
     path::Path,
@@ -33,6 +34,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Others may use so much of the proxy's core before a measurement counts as noisy.
 const NOISE: f64 = 0.12;
+/// For so long cores are watched to see whether they are quiet.
+const GLANCE: Duration = Duration::from_millis(200);
 /// Files a process needs besides those of idle connections.
 const OTHER_FILES: u64 = 2000;
 
@@ -41,6 +44,8 @@ pub(super) struct Bench<'a> {
     wish: &'a Wish,
     machine: &'a Machine,
     stop: &'a Stop,
+    /// What is left of [`Wish::patience`].
+    patience: Cell<Duration>,
 }
 
 /// Everything that runs during a measurement; ended when dropped, the proxy first.
@@ -56,7 +61,7 @@ impl<'a> Bench<'a> {
     /// Pins this thread, and so everything it starts, to the core of the generator.
     pub(super) fn new(wish: &'a Wish, machine: &'a Machine, stop: &'a Stop) -> io::Result<Self> {
         process::pin(machine.load_core)?;
-        Ok(Self { wish, machine, stop })
+        Ok(Self { wish, machine, stop, patience: Cell::new(wish.patience) })
     }
 
     /// What a proxy neglects of its duties, as far as that can be seen in plain HTTP.
@@ -70,8 +75,45 @@ impl<'a> Bench<'a> {
         seen.unwrap_or_else(|error| vec![format!("{}: {error}", found.peer.name)])
     }
 
-    /// Measures once.
-    pub(super) fn measure(
+    /// Measures once the cores are quiet, and again if they were not, as long as patience lasts. Only the noise decides
+    /// whether a measurement is repeated, never its result.
+    pub(super) fn measure_in_quiet(
+        &self,
+        scenario: &Scenario,
+        found: &Found,
+        pace: Pace,
+        notes: &mut Vec<String>,
+    ) -> Measurement {
+        loop {
+            while !self.patience.get().is_zero() && !self.stop.is_pulled() && !self.is_quiet() {
+                self.lose_patience(GLANCE);
+            }
+            let began = Instant::now();
+            let measurement = self.measure(scenario, found, pace, notes);
+            if !measurement.noisy || self.patience.get().is_zero() || self.stop.is_pulled() {
+                return measurement;
+            }
+            self.lose_patience(began.elapsed());
+        }
+    }
+
+    fn lose_patience(&self, spent: Duration) {
+        self.patience.set(self.patience.get().saturating_sub(spent));
+    }
+
+    /// Whether nobody uses the cores just now.
+    fn is_quiet(&self) -> bool {
+        let cores = [self.machine.proxy_core, self.machine.load_core];
+        let before = cores.map(CoreClock::read);
+        thread::sleep(GLANCE);
+        let busy = cores
+            .iter()
+            .zip(before)
+            .filter_map(|(core, before)| Some(CoreClock::read(*core)?.busy_since(before?).1));
+        busy.fold(0.0, f64::max) <= NOISE
+    }
+
+    fn measure(
         &self,
         scenario: &Scenario,
         found: &Found,
@@ -205,7 +247,8 @@ impl<'a> Bench<'a> {
         let mut meter = Meter::new(self.machine, running);
         let run = load::run(&plan, self.stop, &mut meter).map_err(|error| error.to_string())?;
         if let Some(changer) = changer {
-            notes.push(format!("{}: {} route changes during a run", found.peer.name, changer.done()));
+            let note = format!("{}: {} route changes during a run", found.peer.name, changer.done());
+            notes.push(note);
         }
         let cpu = running.cpu().zip(meter.cpu_at_start).and(meter.cpu);
         let foreign = meter.proxy_core_busy.saturating_sub(cpu.unwrap_or_default()).as_secs_f64();
