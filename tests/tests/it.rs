@@ -4,6 +4,7 @@
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
+//! - [`strict`]: one meaning or a refusal, on the wire in both directions; whom the router believes.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
 #![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
@@ -13,3 +14,4 @@ mod heroku;
 mod misbehaving;
 mod queueing;
 mod spec;
+mod strict;
