@@ -31,6 +31,8 @@ pub(super) struct Downlink {
     /// What is buffered cannot be read without more behind it.
     needs_more: bool,
     ended: bool,
+    /// The connection broke: this is no end of a body until close.
+    broken: bool,
     /// The body is big, so its next buffer is, too.
     big: bool,
     /// Bytes received from the dyno.
@@ -60,6 +62,7 @@ impl Downlink {
             skip: 0,
             needs_more: false,
             ended: false,
+            broken: false,
             big: false,
             received: 0,
         }
@@ -105,9 +108,9 @@ impl Downlink {
     }
 
     /// From now on this body is relayed.
-    pub(super) fn begin_body(&mut self, framing: Framing, keep: KeepFraming) {
+    pub(super) fn begin_body(&mut self, framing: Framing, keep: KeepFraming, limits: &ResponseLimits) {
         self.big = matches!(framing, Framing::Length(length) if length > SMALL as u64);
-        self.body = Body::new(framing, keep);
+        self.body = Body::new(framing, keep).within(limits.chunks);
     }
 
     /// Relays the body until its end, for as long as neither side makes it wait; then says which one does.
@@ -149,7 +152,7 @@ impl Downlink {
             };
             match received {
                 Some(_) => self.needs_more = false,
-                None if matches!(self.body, Body::UntilClose) => self.ended = true,
+                None if matches!(self.body, Body::UntilClose) && !self.broken => self.ended = true,
                 None => return Poll::Ready(Err(last_words(cx, client, Fault::ServerRequestInterrupted))),
             }
         }
@@ -193,6 +196,7 @@ impl Downlink {
     ) -> Poll<Option<usize>> {
         if self.buffer.is_none() {
             if ready!(dyno.poll_recv_ready(cx)).is_err() {
+                self.broken = true;
                 return Poll::Ready(None);
             }
             self.buffer = Some(if self.big { worker.buffers.big() } else { worker.buffers.small() });
@@ -207,6 +211,7 @@ impl Downlink {
             self.received += n as u64;
             self.big |= buffer.is_full();
         }
+        self.broken |= matches!(received, Poll::Ready(Err(_)));
         self.buffer.take_if(|buffer| buffer.is_empty());
         received.map(|received| received.ok().filter(|n| *n > 0))
     }

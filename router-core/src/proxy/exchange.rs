@@ -50,7 +50,12 @@ pub(super) struct Exchange<'c, 'a, C> {
     up_seen: Option<(Party, u64)>,
     down_seen: Option<(Party, u64)>,
     continued: bool,
+    /// How many 1xx responses came.
+    interims: u16,
 }
+
+/// More 1xx responses than this are no way to answer a request.
+const MOST_INTERIMS: u16 = 100;
 
 impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     pub(super) fn new(
@@ -61,7 +66,18 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     ) -> Self {
         clock.connected(call.worker.now());
         let (up, down) = (Uplink::default(), Downlink::new());
-        Self { call, clock, record, line, up, down, up_seen: None, down_seen: None, continued: false }
+        Self {
+            call,
+            clock,
+            record,
+            line,
+            up,
+            down,
+            up_seen: None,
+            down_seen: None,
+            continued: false,
+            interims: 0,
+        }
     }
 
     /// Carries the request out and the response in.
@@ -164,7 +180,8 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     /// A 1xx: passed on to whom it concerns.
     fn interim(&mut self, head: &ResponseHead, selected: &Selected) -> Result<(), Fault> {
         let is_continue = head.status == 100;
-        if is_continue && self.continued {
+        self.interims += 1;
+        if (is_continue && self.continued) || self.interims > MOST_INTERIMS {
             return Err(Fault::PoorlyFormattedResponse);
         }
         self.continued |= is_continue;
@@ -195,7 +212,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             self.call.request.head.persistence
         };
         self.hand_over(head, Some(persistence));
-        self.down.begin_body(framing, keep);
+        self.down.begin_body(framing, keep, &self.call.worker.options.response_limits);
         self.clock.first_byte(self.call.worker.now());
         persistence
     }
@@ -254,7 +271,8 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         self.hand_over(head, None);
         self.call.client.upgrade();
         self.up = Uplink::default();
-        self.down.begin_body(Framing::UntilClose, KeepFraming::Yes);
+        let limits = &self.call.worker.options.response_limits;
+        self.down.begin_body(Framing::UntilClose, KeepFraming::Yes, limits);
         self.clock.tunnel_moved(self.call.worker.now());
         let mut tunnel = tunnel::Tunnel::default();
         poll_fn(|cx| match tunnel.poll(cx, &mut self) {
