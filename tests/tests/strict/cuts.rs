@@ -1,5 +1,7 @@
 //! A message cut at any byte means the same, in both directions.
 
+#![expect(clippy::indexing_slicing, reason = "a value that is not there fails the test")]
+
 use it::{Dyno, Router, Wire, fakes};
 
 /// A chunked request with extensions and trailers, and another one behind it.

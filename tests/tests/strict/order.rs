@@ -86,7 +86,7 @@ fn expecting(end: bool, fields: &str, body: &str) -> (Dyno, Router, Wire, Wire) 
     let dyno = Dyno::listening();
     let router = Router::with(dyno.address, |routing| {
         if end {
-            end_to_end(routing)
+            end_to_end(routing);
         }
     });
     let mut client = router.client();
