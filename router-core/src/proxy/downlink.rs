@@ -14,10 +14,7 @@ use crate::{
     },
     io::Transport,
     route::Fault,
-    worker::{
-        Worker,
-        buffers::{Buffer, SMALL},
-    },
+    worker::{Worker, buffers::Buffer},
 };
 
 /// How far the response got.
@@ -33,8 +30,6 @@ pub(super) struct Downlink {
     ended: bool,
     /// The connection broke: this is no end of a body until close.
     broken: bool,
-    /// The body is big, so its next buffer is, too.
-    big: bool,
     /// Bytes received from the dyno.
     pub(super) received: u64,
 }
@@ -63,7 +58,6 @@ impl Downlink {
             needs_more: false,
             ended: false,
             broken: false,
-            big: false,
             received: 0,
         }
     }
@@ -109,7 +103,6 @@ impl Downlink {
 
     /// From now on this body is relayed.
     pub(super) fn begin_body(&mut self, framing: Framing, keep: KeepFraming, limits: &ResponseLimits) {
-        self.big = matches!(framing, Framing::Length(length) if length > SMALL as u64);
         self.body = Body::new(framing, keep).within(limits.chunks);
     }
 
@@ -199,7 +192,7 @@ impl Downlink {
                 self.broken = true;
                 return Poll::Ready(None);
             }
-            self.buffer = Some(if self.big { worker.buffers.big() } else { worker.buffers.small() });
+            self.buffer = Some(worker.buffers.passage());
         }
         let Some(buffer) = &mut self.buffer else { return Poll::Ready(None) };
         if buffer.is_full() {
@@ -209,7 +202,6 @@ impl Downlink {
         if let Poll::Ready(Ok(n)) = received {
             buffer.fill(n);
             self.received += n as u64;
-            self.big |= buffer.is_full();
         }
         self.broken |= matches!(received, Poll::Ready(Err(_)));
         self.buffer.take_if(|buffer| buffer.is_empty());
