@@ -34,7 +34,7 @@ pub(crate) fn to_dyno(
     out.extend_from_slice(head.target.of_buffer(bytes));
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for field in request.fields.iter().filter(|field| goes_to_dyno(field, worker, request, routing)) {
-        copy(out, field, bytes);
+        forward::line(out, field.name.of_buffer(bytes), value(field, bytes));
     }
     if head.upgrade {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
@@ -117,8 +117,16 @@ pub(super) fn values<'a>(request: &Request<'a>, kind: Kind) -> impl Iterator<Ite
         .map(move |field| field.value.of_buffer(bytes))
 }
 
-fn copy(out: &mut Vec<u8>, field: &Field, bytes: &[u8]) {
-    forward::line(out, field.name.of_buffer(bytes), field.value.of_buffer(bytes));
+/// A header's value as it is passed on. A length loses its leading zeros: some take a number with them for an octal one.
+fn value<'b>(field: &Field, bytes: &'b [u8]) -> &'b [u8] {
+    let value = field.value.of_buffer(bytes);
+    match value {
+        [b'0', .., last] if field.kind == Kind::ContentLength => value
+            .get(value.iter().take_while(|b| **b == b'0').count()..)
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(std::slice::from_ref(last)),
+        _ => value,
+    }
 }
 
 /// A response's head with the text its places refer to.
@@ -153,7 +161,7 @@ pub(super) fn to_client<C: Client>(
             _ => !(head.names_in_connection && is_named(field, fields, bytes)),
         };
         if keep {
-            client.field(field.name.of_buffer(bytes), field.value.of_buffer(bytes));
+            client.field(field.name.of_buffer(bytes), value(field, bytes));
         }
     }
     if head.status == 101 {

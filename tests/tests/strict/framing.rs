@@ -77,6 +77,7 @@ fn lengths_that_are_equal_reach_the_dyno_as_one() {
         ("two", "Content-Length: 5\r\nContent-Length: 5\r\n"),
         ("three, apart", "Content-Length: 5\r\nX-A: 1\r\ncontent-length: 5\r\nContent-Length:5\r\n"),
         ("with blanks around", "Content-Length: \t 5 \t\r\n"),
+        ("with leading zeros", "Content-Length: 0005\r\nContent-Length: 5\r\n"),
     ] {
         let seen = seen_by_dyno(post(fields, "hello"));
         assert_eq!((seen.all("Content-Length"), seen.text().as_str()), (vec!["5"], "hello"), "{label}");
@@ -179,4 +180,12 @@ fn a_body_passes_with_any_method_and_without_framing_there_is_none() {
     }
     let seen = seen_by_dyno(post("", ""));
     assert_eq!(seen.framing, Framing::Empty);
+}
+
+#[test]
+fn a_length_of_zeros_is_passed_on_as_zero() {
+    for length in ["0", "000"] {
+        let seen = seen_by_dyno(post(&format!("Content-Length: {length}\r\n"), ""));
+        assert_eq!(seen.all("Content-Length"), ["0"], "{length}");
+    }
 }
