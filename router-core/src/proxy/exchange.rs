@@ -111,19 +111,24 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
 
     /// The next response head, the request being sent meanwhile.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Trouble>> {
-        // A 1xx may still wait to be sent.
-        if matches!(self.call.client.poll_send(cx, &[]), Poll::Ready(Err(_))) {
+        // A 1xx that still waits to be sent holds back what comes behind it, so that few of them are ever kept.
+        let sent = self.call.client.poll_send(cx, &[]);
+        if matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(Err(Fault::ClientInterrupted.into()));
         }
         self.poll_up(cx)?;
         let limits = &self.call.worker.options.response_limits;
-        match self.down.poll_head(
-            cx,
-            self.call.worker,
-            limits,
-            self.call.papers.response_fields,
-            &mut self.line.stream,
-        )? {
+        let head = match sent {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => self.down.poll_head(
+                cx,
+                self.call.worker,
+                limits,
+                self.call.papers.response_fields,
+                &mut self.line.stream,
+            )?,
+        };
+        match head {
             Poll::Ready(HeadOrEnd::Head(head)) => return Poll::Ready(Ok(head)),
             Poll::Ready(HeadOrEnd::End) => return Poll::Ready(Err(self.ended_early())),
             Poll::Pending => {}

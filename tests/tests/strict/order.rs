@@ -1,5 +1,7 @@
 //! One after the other: pipelining, `100 Continue`, responses before their request is whole, upgrades.
 
+use std::io::Write as _;
+
 use busbar_registry::Routing;
 use it::{Dyno, Router, Wire, fakes, fakes::ok};
 
@@ -187,6 +189,34 @@ fn responses_of_1xx_without_an_end_are_h17() {
     client.rest();
     wire.is_closed();
     assert_eq!(router.code(), "H17");
+}
+
+#[test]
+fn a_client_that_takes_no_1xx_holds_the_dyno_back() {
+    let (_dyno, _router, mut client, mut wire) = sent(get(""));
+    socket2::SockRef::from(&client.stream()).set_recv_buffer_size(64 << 10).expect("it can be set");
+    wire.request();
+    let mut stream = wire.stream();
+    socket2::SockRef::from(&stream).set_send_buffer_size(64 << 10).expect("it can be set");
+    let hint = format!("HTTP/1.1 103 Early Hints\r\nX-Hint: {}\r\n\r\n", "x".repeat(200_000)).repeat(90);
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).expect("it can be set");
+    let mut taken = 0;
+    while let Some(Ok(n)) =
+        hint.as_bytes().get(taken..).filter(|rest| !rest.is_empty()).map(|rest| stream.write(rest))
+    {
+        taken += n;
+    }
+    assert!(taken < 14_000_000, "{taken} bytes are kept somewhere");
+    let dyno = std::thread::spawn(move || {
+        stream.set_write_timeout(None).expect("it can be set");
+        stream.write_all(hint.as_bytes().get(taken..).unwrap_or_default()).expect("it is taken now");
+        stream.write_all(&ok("done")).expect("it is taken now");
+    });
+    for _ in 0..90 {
+        assert_eq!(client.head().status(), 103);
+    }
+    assert_eq!(client.response().text(), "done");
+    dyno.join().expect("it did not panic");
 }
 
 #[test]
