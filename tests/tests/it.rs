@@ -3,6 +3,7 @@
 //! - [`embedding`]: the router as a library.
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
+//! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`strict`]: one meaning or a refusal, on the wire in both directions; whom the router believes.
 //! - [`clients`]: real clients: curl, Python, Node, Go, wrk, h2load.
@@ -16,4 +17,5 @@ mod heroku;
 mod misbehaving;
 mod queueing;
 mod spec;
+mod stale;
 mod strict;
