@@ -125,8 +125,10 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
     }
     let mut clock = RequestClock::new(&selected.routing, call.request.received);
     let mut freshness = Freshness::Any;
+    let head = call.papers.to_dyno.len();
     loop {
         let line = connect::connect(call, &selected, &mut clock, record, freshness).await?;
+        record.tell_queue_time(call.papers.to_dyno, head);
         match Exchange::new(call, &mut clock, record, line).run(&selected).await {
             Ok(after) => return Ok(after),
             Err(Trouble::Fault(fault)) => return Err(fault),

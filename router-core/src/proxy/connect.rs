@@ -46,6 +46,9 @@ pub(super) async fn connect<C: Client>(
 ) -> Result<Line, Fault> {
     let (worker, timer) = (call.worker, call.timer);
     let (mut attempts, mut waiting) = (Attempts::default(), None);
+    if selected.routing.concurrency_per_dyno.is_some() {
+        record.waited(Duration::ZERO);
+    }
     loop {
         let set = selected.app.set();
         let wait = match pick(worker, selected, &call.request, &set, &attempts, waiting.is_some()) {
@@ -71,7 +74,10 @@ pub(super) async fn connect<C: Client>(
             Some(place) => place,
             None => Waiting::join(&selected.app, set.routing.queue_limit).map_err(refused)?,
         };
-        waiting = Some(wait_on(call, clock, place, wait).await?);
+        let since = worker.now();
+        let waited = wait_on(call, clock, place, wait).await;
+        record.waited(worker.now().since(since));
+        waiting = Some(waited?);
     }
 }
 

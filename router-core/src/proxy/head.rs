@@ -56,6 +56,7 @@ fn goes_to_dyno(field: &Field, request: &Request<'_>, routing: &Routing) -> bool
         Kind::XForwardedFor
         | Kind::XForwardedPort
         | Kind::XForwardedProto
+        | Kind::XQueueTime
         | Kind::XRequestId
         | Kind::XRequestStart
         | Kind::Via => false,
