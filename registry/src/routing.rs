@@ -59,6 +59,8 @@ pub enum Balance {
 pub struct Routing {
     /// How the next dyno is chosen.
     pub balance: Balance,
+    /// A client's requests go to the dyno that its cookie names.
+    pub session_affinity: bool,
     /// At most this many requests at a dyno at a time; the rest waits in the router. `None`: no such limit.
     pub concurrency_per_dyno: Option<NonZeroU32>,
     /// How many requests may wait in the router for a free dyno before H11; counts only with `concurrency_per_dyno`.
@@ -93,6 +95,7 @@ impl Default for Routing {
     fn default() -> Self {
         Self {
             balance: Balance::Least,
+            session_affinity: false,
             concurrency_per_dyno: None,
             queue_limit: 1000,
             in_flight_per_dyno: 200,

@@ -5,6 +5,7 @@
 //! - [`table`]: host → app; [`roster`] keeps it as the registry says.
 //! - [`app`], [`dyno`]: what is in the table: facts; [`load`]: the counters beside them.
 //! - [`admit`]: limits, what to say while no dyno is up, the queue for a free dyno.
+//! - [`affinity`]: the cookie that says which dyno a client's requests go to.
 //! - [`balance`]: which dyno; [`retry`] and [`quarantine`]: which one not.
 //! - [`forward`]: the headers that are added on the way; [`request_id`]: taken from the client or made.
 //! - [`deadline`]: [`RequestClock`], how long each phase of a request may take.
@@ -13,6 +14,7 @@
 //! - [`logline`]: [`LogLine`], Heroku's router log line.
 //! - [`moment`]: [`Moment`], the only time there is here.
 pub mod admit;
+pub mod affinity;
 pub mod app;
 pub mod balance;
 pub mod deadline;

@@ -57,6 +57,7 @@ pub(crate) struct RawApp {
 #[derive(Debug, Default)]
 pub(crate) struct RawRouting {
     pub(crate) balance: Option<At<String>>,
+    pub(crate) session_affinity: Option<At<bool>>,
     pub(crate) concurrency_per_dyno: Option<At<u64>>,
     pub(crate) queue_limit: Option<At<u64>>,
     pub(crate) in_flight_per_dyno: Option<At<u64>>,
@@ -160,6 +161,7 @@ fn app(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawApp {
 fn routing(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawRouting {
     let raw = RawRouting {
         balance: keys.string("balance", complaints),
+        session_affinity: keys.boolean("session_affinity", complaints),
         concurrency_per_dyno: keys.number("concurrency_per_dyno", complaints),
         queue_limit: keys.number("queue_limit", complaints),
         in_flight_per_dyno: keys.number("in_flight_per_dyno", complaints),

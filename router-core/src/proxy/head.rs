@@ -11,7 +11,7 @@ use crate::{
         request::{Persistence, Version},
         response::ResponseHead,
     },
-    route::{RequestId, forward},
+    route::{RequestId, affinity::SetCookie, forward},
     worker::Worker,
 };
 
@@ -102,6 +102,8 @@ pub(super) struct Response<'a> {
     pub(super) head: &'a ResponseHead,
     pub(super) fields: &'a [Field],
     pub(super) bytes: &'a [u8],
+    /// What the client is given besides what the dyno sent.
+    pub(super) cookie: Option<SetCookie>,
 }
 
 /// Hands the head to the client. `persistence` is `None` for a 1xx. `via` is scratch space.
@@ -111,7 +113,7 @@ pub(super) fn to_client<C: Client>(
     persistence: Option<Persistence>,
     via: &mut Vec<u8>,
 ) {
-    let Response { head, fields, bytes } = *response;
+    let Response { head, fields, bytes, cookie } = *response;
     client.begin_head(head.status, head.reason.of_buffer(bytes));
     let chunked = fields.iter().any(|field| field.kind == Kind::TransferEncoding);
     for field in fields {
@@ -131,6 +133,11 @@ pub(super) fn to_client<C: Client>(
     }
     if head.status == 101 {
         client.field(b"Connection", b"Upgrade");
+    }
+    if let Some(cookie) = cookie {
+        via.clear();
+        cookie.write(via);
+        client.field(b"Set-Cookie", via);
     }
     via.clear();
     let received =

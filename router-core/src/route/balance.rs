@@ -4,6 +4,7 @@
 //! - [`Choice`]: the place, or why there is none.
 //! - One file per policy, each a function from a [`Field`] of dynos to one of them: [`least`], [`p2c`],
 //!   [`peak_ewma`], [`round_robin`], [`random`], [`rendezvous`].
+//! - [`session`]: before any policy, the dyno that a client's cookie names.
 //!
 //! No policy ever picks a dyno the request has tried, one in quarantine, or one with `concurrency_per_dyno` requests.
 
@@ -13,6 +14,7 @@ pub(crate) mod peak_ewma;
 pub(crate) mod random;
 pub mod rendezvous;
 pub(crate) mod round_robin;
+pub mod session;
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -26,8 +28,11 @@ use super::{Moment, app::DynoSet, dyno::Dyno, load::Slot, retry::Tried};
 pub enum Choice {
     /// A place at a dyno, counted already.
     Taken(Slot),
-    /// Every dyno left to try has `concurrency_per_dyno` requests (some may be in quarantine): wait for a place.
-    AllBusy,
+    /// Every dyno left to try has `concurrency_per_dyno` requests or is in quarantine: wait for a place.
+    AllBusy {
+        /// The first one leaves quarantine then; [`Moment::NEVER`] when none is in it.
+        until: Moment,
+    },
     /// Every dyno left to try is in quarantine; the first one leaves it then.
     AllQuarantined {
         /// Not before this is another choice worth the while.
@@ -109,13 +114,23 @@ impl<'a> Field<'a> {
     fn free(&self, dyno: &Dyno) -> Option<u32> {
         let in_flight = dyno.load.in_flight();
         let below = self.cap.is_none_or(|cap| in_flight < cap.get());
-        let well = below && dyno.load.quarantined(self.now).is_none() && self.untried(dyno);
+        let well = below && self.away(dyno).is_none() && self.untried(dyno);
         well.then_some(in_flight)
     }
 
-    /// Whether any dyno may get a request.
-    pub(crate) fn any_free(&self) -> bool {
-        self.set.dynos.iter().any(|dyno| self.free(dyno).is_some())
+    /// Until when `dyno` is left alone, if it is now.
+    fn away(&self, dyno: &Dyno) -> Option<Moment> {
+        dyno.load.quarantined(self.now)
+    }
+
+    /// Any dyno that may get a request.
+    pub(crate) fn any_free(&self) -> Option<&'a Arc<Dyno>> {
+        self.set.dynos.iter().find(|dyno| self.free(dyno).is_some())
+    }
+
+    /// Whether any dyno is left alone.
+    pub(crate) fn any_away(&self) -> bool {
+        self.set.dynos.iter().any(|dyno| self.away(dyno).is_some())
     }
 
     /// All dynos once, in two stretches, beginning with number `start` modulo their number and going round.
@@ -147,17 +162,18 @@ impl<'a> Field<'a> {
 
     /// Why no dyno could be picked.
     fn why_none(&self) -> Choice {
-        let mut soonest = None;
+        let (mut until, mut away, mut busy) = (Moment::NEVER, false, false);
         for dyno in self.set.dynos.iter().filter(|dyno| self.untried(dyno)) {
-            match dyno.load.quarantined(self.now) {
-                None => return Choice::AllBusy,
-                Some(until) => soonest = Some(soonest.map_or(until, |soonest| until.min(soonest))),
+            match self.away(dyno) {
+                None => busy = true,
+                Some(back) => (away, until) = (true, until.min(back)),
             }
         }
-        match soonest {
-            Some(until) => Choice::AllQuarantined { until },
-            None if self.len() == 0 => Choice::NoneUp,
-            None => Choice::AllTried,
+        match (busy, away) {
+            (true, _) => Choice::AllBusy { until },
+            (false, true) => Choice::AllQuarantined { until },
+            (false, false) if self.len() == 0 => Choice::NoneUp,
+            (false, false) => Choice::AllTried,
         }
     }
 }
@@ -248,7 +264,10 @@ mod tests {
                             prop_assert!(untried().all(|s| s.quarantined) && untried().count() > 0);
                             prop_assert_eq!(until, Moment::START + Duration::from_secs(5));
                         }
-                        Choice::AllBusy => prop_assert!(untried().any(|s| !s.quarantined && busy(s))),
+                        Choice::AllBusy { until } => {
+                            prop_assert!(untried().any(|s| !s.quarantined && busy(s)));
+                            prop_assert_eq!(until == Moment::NEVER, !untried().any(|s| s.quarantined));
+                        }
                         Choice::Taken(_) => unreachable!(),
                     }
                 }
@@ -285,7 +304,7 @@ mod tests {
                         for turn in 0..2_000 {
                             match choose(set, Tried::none(), Some(rng.u64(..)), NOW, &mut rng) {
                                 Choice::Taken(slot) => held.push(slot),
-                                Choice::AllBusy => held.clear(),
+                                Choice::AllBusy { .. } => held.clear(),
                                 other => panic!("{other:?}"),
                             }
                             assert!(set.dynos.iter().all(|dyno| dyno.load.in_flight() <= 2));

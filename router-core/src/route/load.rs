@@ -122,7 +122,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.dyno.load.in_flight.fetch_sub(1, SeqCst);
-        self.dyno.app.waits.call_next();
+        self.dyno.app.waits.call_for(self.dyno.key);
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
     let c = complaints;
     Routing {
         balance: raw.balance.map_or(u.balance, |written| balance(&written, c)),
+        session_affinity: raw.session_affinity.map_or(u.session_affinity, |written| written.value),
         concurrency_per_dyno: raw
             .concurrency_per_dyno
             .and_then(|n| at_least_one("concurrency_per_dyno", &n, c)),
