@@ -61,6 +61,8 @@ pub struct Routing {
     pub balance: Balance,
     /// A client's requests go to the dyno that its cookie names.
     pub session_affinity: bool,
+    /// A dyno that is new gets its full share only after this time, and a part that grows linearly before. Zero: at once.
+    pub slow_start_ms: Millis,
     /// At most this many requests at a dyno at a time; the rest waits in the router. `None`: no such limit.
     pub concurrency_per_dyno: Option<NonZeroU32>,
     /// How many requests may wait in the router for a free dyno before H11; counts only with `concurrency_per_dyno`.
@@ -96,6 +98,7 @@ impl Default for Routing {
         Self {
             balance: Balance::Least,
             session_affinity: false,
+            slow_start_ms: Millis(0),
             concurrency_per_dyno: None,
             queue_limit: 1000,
             in_flight_per_dyno: 200,

@@ -58,6 +58,7 @@ pub(crate) struct RawApp {
 pub(crate) struct RawRouting {
     pub(crate) balance: Option<At<String>>,
     pub(crate) session_affinity: Option<At<bool>>,
+    pub(crate) slow_start: Option<At<String>>,
     pub(crate) concurrency_per_dyno: Option<At<u64>>,
     pub(crate) queue_limit: Option<At<u64>>,
     pub(crate) in_flight_per_dyno: Option<At<u64>>,
@@ -162,6 +163,7 @@ fn routing(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawRoutin
     let raw = RawRouting {
         balance: keys.string("balance", complaints),
         session_affinity: keys.boolean("session_affinity", complaints),
+        slow_start: keys.string("slow_start", complaints),
         concurrency_per_dyno: keys.number("concurrency_per_dyno", complaints),
         queue_limit: keys.number("queue_limit", complaints),
         in_flight_per_dyno: keys.number("in_flight_per_dyno", complaints),

@@ -6,6 +6,8 @@
 //!   [`peak_ewma`], [`round_robin`], [`random`], [`rendezvous`].
 //! - [`session`]: before any policy, the dyno that a client's cookie names.
 //!
+//! - `warmup`: a dyno that is new gets its share gradually, whatever the policy.
+//!
 //! No policy ever picks a dyno the request has tried, one in quarantine, or one with `concurrency_per_dyno` requests.
 
 pub(crate) mod least;
@@ -15,6 +17,7 @@ pub(crate) mod random;
 pub mod rendezvous;
 pub(crate) mod round_robin;
 pub mod session;
+mod warmup;
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -22,6 +25,7 @@ use busbar_registry::Balance;
 use fastrand::Rng;
 
 use super::{Moment, app::DynoSet, dyno::Dyno, load::Slot, retry::Tried};
+use warmup::Warmup;
 
 /// What choosing came to.
 #[derive(Debug)]
@@ -62,9 +66,15 @@ pub enum Choice {
 /// assert_eq!((&*slot.dyno().label, slot.dyno().load.in_flight()), ("web.1", 1));
 /// ```
 pub fn choose(set: &DynoSet, exclude: &Tried, key: Option<u64>, now: Moment, rng: &mut Rng) -> Choice {
-    let field = Field::new(set, exclude, now);
+    let mut field = Field::new(set, exclude, now);
+    field.warmup = Warmup::of(set, now, key, rng);
     loop {
-        let Some(dyno) = pick(&field, key, rng) else { return field.why_none() };
+        let Some(dyno) = pick(&field, key, rng) else {
+            if field.warmup.take().is_some() {
+                continue; // better a cold dyno than none
+            }
+            return field.why_none();
+        };
         // Taking fails only when another worker took the last place there since; so somebody always gets on.
         if let Some(slot) = Slot::take(dyno, field.cap) {
             return Choice::Taken(slot);
@@ -89,13 +99,14 @@ pub(crate) struct Field<'a> {
     exclude: &'a Tried,
     nothing_excluded: bool,
     cap: Option<NonZeroU32>,
+    warmup: Option<Warmup>,
     now: Moment,
 }
 
 impl<'a> Field<'a> {
     pub(crate) fn new(set: &'a DynoSet, exclude: &'a Tried, now: Moment) -> Self {
         let cap = set.routing.concurrency_per_dyno;
-        Self { set, exclude, nothing_excluded: exclude.is_empty(), cap, now }
+        Self { set, exclude, nothing_excluded: exclude.is_empty(), cap, warmup: None, now }
     }
 
     fn len(&self) -> usize {
@@ -115,7 +126,14 @@ impl<'a> Field<'a> {
         let in_flight = dyno.load.in_flight();
         let below = self.cap.is_none_or(|cap| in_flight < cap.get());
         let well = below && self.away(dyno).is_none() && self.untried(dyno);
-        well.then_some(in_flight)
+        let takes_part = well && self.warmup.as_ref().is_none_or(|warmup| warmup.lets(dyno));
+        takes_part.then_some(in_flight)
+    }
+
+    /// How busy `dyno` is: its requests in flight; more than those while it is new, and then for comparison only.
+    fn busy(&self, dyno: &Dyno) -> u32 {
+        let in_flight = dyno.load.in_flight();
+        self.warmup.as_ref().map_or(in_flight, |warmup| warmup.weigh(in_flight, dyno))
     }
 
     /// Until when `dyno` is left alone, if it is now.

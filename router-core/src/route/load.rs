@@ -31,6 +31,8 @@ pub struct DynoLoad {
     /// See `quarantine.rs`.
     pub(super) failures: AtomicU32,
     pub(super) quarantined_until: AtomicU64,
+    /// See `balance/warmup.rs`.
+    pub(super) known_since: AtomicU64,
     /// See `balance/peak_ewma.rs`.
     pub(super) latency: AtomicU64,
 }

@@ -17,6 +17,7 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
     Routing {
         balance: raw.balance.map_or(u.balance, |written| balance(&written, c)),
         session_affinity: raw.session_affinity.map_or(u.session_affinity, |written| written.value),
+        slow_start_ms: span("slow_start", raw.slow_start, u.slow_start_ms, c),
         concurrency_per_dyno: raw
             .concurrency_per_dyno
             .and_then(|n| at_least_one("concurrency_per_dyno", &n, c)),
