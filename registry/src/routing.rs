@@ -77,6 +77,17 @@ pub struct Routing {
     pub connect_attempts: u32,
     /// How long a dyno that refused or timed out is left alone by this router.
     pub quarantine_ms: Millis,
+    /// A dyno that fails so many requests in a row is ejected: left alone, and for longer each time. `None`: never, as
+    /// Heroku. A failure is what the router itself sees: no connection, H12, H13 or H18 without a response.
+    pub eject_after: Option<NonZeroU32>,
+    /// How long a dyno is ejected the first time, twice as long the second, and so on up to five minutes.
+    pub eject_for_ms: Millis,
+    /// When more than this part of the app's dynos would be ejected, none is: it is not they who are sick.
+    pub eject_at_most_percent: u32,
+    /// Of 100 requests of the app, at most so many may be tried once more.
+    pub retry_budget_percent: u32,
+    /// Besides those, so many retries per second.
+    pub retry_budget_per_second: u32,
     /// From the last byte of the request to the first byte of the response (H12).
     pub first_byte_timeout_ms: Millis,
     /// The longest silence in each direction after that (H15, H28).
@@ -106,6 +117,11 @@ impl Default for Routing {
             connect_timeout_ms: Millis::from_secs(5),
             connect_attempts: 10,
             quarantine_ms: Millis::from_secs(5),
+            eject_after: None,
+            eject_for_ms: Millis::from_secs(10),
+            eject_at_most_percent: 50,
+            retry_budget_percent: 20,
+            retry_budget_per_second: 10,
             first_byte_timeout_ms: Millis::from_secs(30),
             idle_timeout_ms: Millis::from_secs(55),
             hold_timeout_ms: Millis::from_secs(75),

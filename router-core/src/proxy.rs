@@ -129,9 +129,14 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
     loop {
         let line = connect::connect(call, &selected, &mut clock, record, freshness).await?;
         record.tell_queue_time(call.papers.to_dyno, head);
-        match Exchange::new(call, &mut clock, record, line).run(&selected).await {
+        let outcome = Exchange::new(call, &mut clock, record, line).run(&selected).await;
+        record.judge(&selected, outcome.as_ref().err(), call.worker.now());
+        match outcome {
             Ok(after) => return Ok(after),
             Err(Trouble::Fault(fault)) => return Err(fault),
+            Err(Trouble::Stale) if !selected.app.load.may_retry(&selected.routing, call.worker.now()) => {
+                return Err(Fault::ClosedWithoutResponse);
+            }
             Err(Trouble::Stale) => {
                 call.worker.counters.retries.add(1);
                 freshness = Freshness::New;

@@ -1,7 +1,8 @@
-//! Which dyno gets a request: cookies.
+//! Which dyno gets a request: cookies, ejection, retries.
 
 use std::num::NonZeroU32;
 
+use busbar_registry::{Balance, Millis};
 use it::{App, Dyno, Fake, Message, Router, Wire, dyno::Refusing, fakes};
 
 /// A request with this cookie, if any.
@@ -148,4 +149,47 @@ fn with_one_request_per_dyno_a_client_waits_for_its_own_while_others_go_to_the_f
     line.send(fakes::ok("own"));
     let answer = third.response();
     assert_eq!((answer.text().as_str(), cookie(&answer)), ("own", None));
+}
+
+#[test]
+fn a_dyno_that_takes_requests_and_answers_none_is_ejected() {
+    let (sick, well) = (fakes::sends_and_closes(""), fakes::answers("well"));
+    let app = App::new([sick.address, well.address]);
+    let mut router = Router::start(app.routed(|routing| routing.eject_after = NonZeroU32::new(3)));
+    let mut failures = 0;
+    while failures < 3 {
+        let status = get(&router, None).response().status();
+        assert_eq!(router.code(), if status == 200 { "" } else { "H13" });
+        failures += u32::from(status != 200);
+    }
+    for _ in 0..40 {
+        assert_eq!(get(&router, None).response().text(), "well");
+    }
+}
+
+#[test]
+fn without_ejection_it_gets_its_share_as_on_heroku() {
+    let (sick, well) = (fakes::sends_and_closes(""), fakes::answers("well"));
+    let mut router = Router::start(
+        App::new([sick.address, well.address]).routed(|routing| routing.balance = Balance::RoundRobin),
+    );
+    for turn in 0..40 {
+        get(&router, None).response();
+        assert_eq!(router.code(), if turn % 2 == 0 { "H13" } else { "" });
+    }
+}
+
+#[test]
+fn beyond_the_retry_budget_a_refused_connection_is_the_answer() {
+    let (refusing, well) = (Refusing::new(), fakes::answers("well"));
+    let mut router = Router::start(App::new([refusing.address, well.address]).routed(|routing| {
+        routing.balance = Balance::RoundRobin;
+        routing.quarantine_ms = Millis(0);
+        (routing.retry_budget_percent, routing.retry_budget_per_second) = (0, 0);
+    }));
+    // Each one begins at web.1 and is tried once more at web.2, until the ten retries that were saved are used up.
+    for code in [""; 10].into_iter().chain(["H21", "", "H21"]) {
+        get(&router, None).response();
+        assert_eq!(router.code(), code);
+    }
 }

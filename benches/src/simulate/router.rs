@@ -130,7 +130,7 @@ impl Router {
                         return Placed::At(number, request);
                     }
                     dyno.load.quarantine(now, set.routing.quarantine_ms.duration());
-                    match request.attempts.failed(&set, dyno, ConnectFailure::Refused) {
+                    match request.attempts.failed(&set, dyno, ConnectFailure::Refused, now) {
                         Next::TryAnother => continue,
                         Next::GiveUp(_) => return Placed::Failed,
                     }

@@ -16,6 +16,7 @@ use crate::{
         balance::{Choice, choose, rendezvous, session},
         deadline::Hold,
         dyno::Dyno,
+        eject,
         load::Slot,
         retry::{Attempts, ConnectFailure, Next},
     },
@@ -162,8 +163,10 @@ fn failed(
     how: ConnectFailure,
     attempts: &mut Attempts,
 ) -> Result<(), Fault> {
-    slot.dyno().load.quarantine(worker.now(), set.routing.quarantine_ms.duration());
-    match attempts.failed(set, slot.dyno(), how) {
+    let (dyno, now) = (slot.dyno(), worker.now());
+    dyno.load.quarantine(now, set.routing.quarantine_ms.duration());
+    eject::failed(set, dyno, now);
+    match attempts.failed(set, dyno, how, now) {
         Next::TryAnother => Ok(()),
         Next::GiveUp(how) => Err(fault_of(Some(how))),
     }

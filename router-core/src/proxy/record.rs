@@ -2,13 +2,13 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Request, head::values};
+use super::{Request, exchange::Trouble, head::values, select::Selected};
 use crate::{
     h1::{field::Kind, request::Version},
     route::{
         Fault, LogLine, Moment, RequestId,
         dyno::Dyno,
-        forward,
+        eject, forward,
         logline::{Protocol, Tls},
     },
     worker::Worker,
@@ -77,6 +77,25 @@ impl Record {
         self.dyno = Some(Arc::clone(dyno));
         self.connect = Some(connect);
         self.connected = Some(now);
+    }
+
+    /// What an exchange has shown about its dyno; `trouble` is what it ended with. A kept connection that was closed says
+    /// nothing, and neither does what happened after a response had begun.
+    pub(super) fn judge(&self, selected: &Selected, trouble: Option<&Trouble>, now: Moment) {
+        let Some(dyno) = self.dyno.as_deref().filter(|_| selected.routing.eject_after.is_some()) else {
+            return;
+        };
+        let no_response = matches!(
+            trouble,
+            Some(Trouble::Fault(
+                Fault::RequestTimeout | Fault::ClosedWithoutResponse | Fault::ServerRequestInterrupted
+            ))
+        );
+        if self.status.is_some() {
+            dyno.load.answered_well();
+        } else if no_response {
+            eject::failed(&selected.app.set(), dyno, now);
+        }
     }
 
     /// The request is over.

@@ -24,7 +24,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use busbar_registry::Balance;
 use fastrand::Rng;
 
-use super::{Moment, app::DynoSet, dyno::Dyno, load::Slot, retry::Tried};
+use super::{Moment, app::DynoSet, dyno::Dyno, eject, load::Slot, retry::Tried};
 use warmup::Warmup;
 
 /// What choosing came to.
@@ -70,13 +70,17 @@ pub fn choose(set: &DynoSet, exclude: &Tried, key: Option<u64>, now: Moment, rng
     field.warmup = Warmup::of(set, now, key, rng);
     loop {
         let Some(dyno) = pick(&field, key, rng) else {
-            if field.warmup.take().is_some() {
-                continue; // better a cold dyno than none
+            // Better a cold dyno than none, and better a sick one.
+            if field.warmup.take().is_some() || field.recall_the_ejected() {
+                continue;
             }
             return field.why_none();
         };
         // Taking fails only when another worker took the last place there since; so somebody always gets on.
         if let Some(slot) = Slot::take(dyno, field.cap) {
+            if set.routing.balance == Balance::PeakEwma {
+                dyno.load.begun(now);
+            }
             return Choice::Taken(slot);
         }
     }
@@ -100,13 +104,15 @@ pub(crate) struct Field<'a> {
     nothing_excluded: bool,
     cap: Option<NonZeroU32>,
     warmup: Option<Warmup>,
+    ejections_count: bool,
     now: Moment,
 }
 
 impl<'a> Field<'a> {
     pub(crate) fn new(set: &'a DynoSet, exclude: &'a Tried, now: Moment) -> Self {
         let cap = set.routing.concurrency_per_dyno;
-        Self { set, exclude, nothing_excluded: exclude.is_empty(), cap, warmup: None, now }
+        let ejections_count = eject::count(set, now);
+        Self { set, exclude, nothing_excluded: exclude.is_empty(), cap, warmup: None, ejections_count, now }
     }
 
     fn len(&self) -> usize {
@@ -138,7 +144,19 @@ impl<'a> Field<'a> {
 
     /// Until when `dyno` is left alone, if it is now.
     fn away(&self, dyno: &Dyno) -> Option<Moment> {
-        dyno.load.quarantined(self.now)
+        let quarantined = dyno.load.quarantined(self.now);
+        if self.ejections_count { quarantined.max(dyno.load.ejected(self.now)) } else { quarantined }
+    }
+
+    /// When every dyno left to try is left alone, those that are only ejected may get the request after all; says whether
+    /// that makes a difference.
+    fn recall_the_ejected(&mut self) -> bool {
+        let mut untried = self.set.dynos.iter().filter(|dyno| self.untried(dyno));
+        if !self.ejections_count || !untried.all(|dyno| self.away(dyno).is_some()) {
+            return false;
+        }
+        self.ejections_count = false;
+        self.set.dynos.iter().any(|dyno| self.untried(dyno) && self.away(dyno).is_none())
     }
 
     /// Any dyno that may get a request.
