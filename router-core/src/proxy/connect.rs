@@ -85,6 +85,9 @@ pub(super) async fn connect<C: Client>(
         let place = match waiting.take() {
             Some(mut place) => {
                 Waiting::want(&mut place, wants);
+                if !attempts.tried().is_empty() {
+                    place.pass_on(&set, worker.now());
+                }
                 place
             }
             None => Waiting::join(&selected.app, set.routing.queue_limit, wants).map_err(refused)?,

@@ -34,7 +34,8 @@ pub enum Choice {
     Taken(Slot),
     /// Every dyno left to try has `concurrency_per_dyno` requests or is in quarantine: wait for a place.
     AllBusy {
-        /// The first one leaves quarantine then; [`Moment::NEVER`] when none is in it.
+        /// The first dyno of all leaves quarantine then, if not for this request then for another one that waits;
+        /// [`Moment::NEVER`] when none is in it.
         until: Moment,
     },
     /// Every dyno left to try is in quarantine; the first one leaves it then.
@@ -198,18 +199,20 @@ impl<'a> Field<'a> {
 
     /// Why no dyno could be picked.
     fn why_none(&self) -> Choice {
-        let (mut until, mut away, mut busy) = (Moment::NEVER, false, false);
-        for dyno in self.set.dynos.iter().filter(|dyno| self.untried(dyno)) {
-            match self.away(dyno) {
-                None => busy = true,
-                Some(back) => (away, until) = (true, until.min(back)),
+        let (mut busy, mut untried_back, mut back) = (false, None, Moment::NEVER);
+        for dyno in &self.set.dynos {
+            let (untried, until) = (self.untried(dyno), self.away(dyno));
+            busy |= untried && until.is_none();
+            back = back.min(until.unwrap_or(Moment::NEVER));
+            if untried && let Some(until) = until {
+                untried_back = Some(untried_back.map_or(until, |soonest| until.min(soonest)));
             }
         }
-        match (busy, away) {
-            (true, _) => Choice::AllBusy { until },
-            (false, true) => Choice::AllQuarantined { until },
-            (false, false) if self.len() == 0 => Choice::NoneUp,
-            (false, false) => Choice::AllTried,
+        match untried_back {
+            _ if busy => Choice::AllBusy { until: back },
+            Some(until) => Choice::AllQuarantined { until },
+            None if self.len() == 0 => Choice::NoneUp,
+            None => Choice::AllTried,
         }
     }
 }
@@ -302,7 +305,7 @@ mod tests {
                         }
                         Choice::AllBusy { until } => {
                             prop_assert!(untried().any(|s| !s.quarantined && busy(s)));
-                            prop_assert_eq!(until == Moment::NEVER, !untried().any(|s| s.quarantined));
+                            prop_assert_eq!(until == Moment::NEVER, !stands.iter().any(|s| s.quarantined));
                         }
                         Choice::Taken(_) => unreachable!(),
                     }

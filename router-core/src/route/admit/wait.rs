@@ -19,8 +19,8 @@
 //!
 //! *A call is not lost in a waiter.* A [`Call`] stays until [`Waiting::poll_turn`] takes it under the lock, and a call
 //! between a turn that failed and the next poll finds none, is put there, and that poll is ready at once. A waiter that
-//! leaves with a call unused hands it on; so does one that was called for one dyno's place and took another's. So while
-//! there is both a free place and one who can use it, such a one is called or has its turn.
+//! leaves with a call unused hands it on; so does one that was called for one dyno's place and took another's, and one that
+//! has tried the only dyno that is free ([`Waiting::pass_on`]). So while there is both a free place and one who can use it, such a one is called or has its turn.
 //!
 //! *The end of a quarantine calls nobody.* The first in the queue looks for itself then ([`Waiting::is_first`]); when the first
 //! leaves while a dyno is in quarantine, the next one looks, and so knows when.
@@ -105,11 +105,17 @@ impl WaitList {
 
     /// Calls the first one that can use a place at `dyno` and is not called yet.
     pub(in crate::route) fn call_for(&self, dyno: DynoKey) {
+        self.call_from(0, dyno);
+    }
+
+    /// The same among those with at least that ticket.
+    fn call_from(&self, ticket: u64, dyno: DynoKey) {
         if self.is_empty() {
             return;
         }
+        let fits = |place: &&mut Place| place.ticket >= ticket && place.can_use(dyno);
         let call = |place: &mut Place| place.call(Call::Place(dyno));
-        let waker = self.lock().places.iter_mut().find(|place| place.can_use(dyno)).and_then(call);
+        let waker = self.lock().places.iter_mut().find(fits).and_then(call);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -211,6 +217,13 @@ impl Waiting {
         self.wants = wants;
         if let Some(place) = self.load.waits.lock().find_mut(self.ticket) {
             (place.wants, place.called) = (wants, Some(Call::Look));
+        }
+    }
+
+    /// It found no dyno of `set` among those it has not tried. If there is one for others, who comes after it is called.
+    pub fn pass_on(&self, set: &DynoSet, now: Moment) {
+        if let Some(dyno) = Field::new(set, Tried::none(), now).any_free() {
+            self.load.waits.call_from(self.ticket + 1, dyno.key);
         }
     }
 
@@ -574,6 +587,19 @@ mod tests {
         assert!(!waiter.has_turn());
         waiter.waiting.want(None);
         assert!(waiter.has_turn() && !waiter.has_turn());
+    }
+
+    #[test]
+    fn who_has_tried_the_only_free_dyno_passes_its_turn_on() {
+        let (set, app) = one_at_a_time(2);
+        let [_busy, free] = [take(&set).unwrap(), take(&set).unwrap()];
+        let (mut first, second, third) = (Waiter::asleep(&app), Waiter::asleep(&app), Waiter::asleep(&app));
+        drop(free);
+        assert!(first.has_turn());
+        first.waiting.pass_on(&set, Moment::START); // that dyno has refused it before
+        assert!(second.woken() && !third.woken());
+        second.waiting.pass_on(&set, Moment::START);
+        assert!(third.woken() && !first.has_turn());
     }
 
     #[test]
