@@ -92,7 +92,7 @@ pub struct Routing {
     pub first_byte_timeout_ms: Millis,
     /// The longest silence in each direction after that (H15, H28).
     pub idle_timeout_ms: Millis,
-    /// How long a request waits for a dyno that boots, wakes, or leaves quarantine (H20, H99), or for a free one (H11).
+    /// How long a request waits for a dyno that boots, wakes, or leaves quarantine (H20, H34), or for a free one (H11).
     pub hold_timeout_ms: Millis,
     /// How long an unused connection to a dyno is kept. Zero: none is kept.
     pub dyno_keepalive_ms: Millis,
