@@ -565,15 +565,18 @@ mod tests {
 
     #[test]
     fn who_was_called_for_one_dyno_and_took_another_hands_the_call_on() {
-        let (set, app) = one_at_a_time(2);
-        let [first, second] = [take(&set).unwrap(), take(&set).unwrap()];
-        let (here, there) = (first.dyno().key, Arc::clone(second.dyno()));
+        let (set, app) = one_at_a_time(3);
+        let mut slots: Vec<_> = (0..3).map(|_| take(&set).unwrap()).collect();
+        slots.sort_by_key(|slot| slot.dyno().key);
+        let [wanted, taken] = [1, 2].map(|at| set.dynos[at].key);
         let mut any = Waiter::asleep(&app);
-        let mut picky = Waiter::for_one(&app, Some(here));
+        let mut picky = Waiter::for_one(&app, Some(wanted));
         while picky.has_turn() {}
-        drop(first);
+        drop(slots.remove(1));
         assert!(any.has_turn() && !picky.woken());
-        any.waiting.served(there.key, &set, Moment::START);
+        drop(slots.remove(0)); // free as well, but not what the picky one wants
+        assert!(!picky.woken());
+        any.waiting.served(taken, &set, Moment::START);
         assert!(picky.woken());
     }
 
