@@ -581,6 +581,26 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_a_certain_dyno_looks_once_on_joining_whoever_waits() {
+        let (set, app) = one_at_a_time(1);
+        let _slot = take(&set).unwrap();
+        let _any = Waiter::asleep(&app);
+        let mut picky = Waiter::for_one(&app, Some(set.dynos[0].key));
+        assert!(picky.has_turn() && !picky.has_turn());
+        assert!(!Waiter::join(&app).has_turn());
+    }
+
+    #[test]
+    fn who_can_use_any_dyno_looks_on_joining_behind_those_who_cannot() {
+        let (set, app) = one_at_a_time(2);
+        let [one, _other] = [take(&set).unwrap(), take(&set).unwrap()];
+        let mut picky = Waiter::for_one(&app, Some(one.dyno().key));
+        while picky.has_turn() {}
+        let mut any = Waiter::join(&app);
+        assert!(any.has_turn() && !any.has_turn());
+    }
+
+    #[test]
     fn who_gives_up_wanting_one_dyno_looks_at_once() {
         let (set, app) = one_at_a_time(2);
         let [one, _other] = [take(&set).unwrap(), take(&set).unwrap()];
