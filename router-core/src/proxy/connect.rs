@@ -83,8 +83,8 @@ pub(super) async fn connect<C: Client>(
         };
         let wants = wanted.map(|dyno| dyno.key);
         let place = match waiting.take() {
-            Some(mut place) => {
-                Waiting::want(&mut place, wants);
+            Some(place) => {
+                Waiting::want(&place, wants);
                 if !attempts.tried().is_empty() {
                     place.pass_on(&set, worker.now());
                 }

@@ -8,6 +8,8 @@
 //! what cannot be guessed. **It is no secret:** whoever knows an app's name can make the ticket of each of its dynos, and so
 //! choose among them; it never leads to a dyno of another app. Who may do what is for the app's own session to say.
 
+use std::num::NonZeroU64;
+
 use busbar_registry::AppName;
 
 /// The cookie's name. Heroku's is `heroku-session-affinity`.
@@ -19,7 +21,7 @@ const PURPOSE: &str = "busbar 2026-11 session affinity, app and dyno";
 
 /// One dyno of one app, as a cookie names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct Ticket(NonZeroU64);
 
 impl Ticket {
     pub(super) fn new(app: &AppName, dyno: &str) -> Self {
@@ -27,7 +29,7 @@ impl Ticket {
         // A name has no line end, so no two pairs read the same.
         hash.update(app.as_str().as_bytes()).update(b"\n").update(dyno.as_bytes());
         let [a, b, c, d, e, f, g, h, ..] = *hash.finalize().as_bytes();
-        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        Self(NonZeroU64::new(u64::from_be_bytes([a, b, c, d, e, f, g, h])).unwrap_or(NonZeroU64::MIN))
     }
 
     /// The ticket in the value of a `Cookie` header (RFC 6265 §4.2). What has the name but is not of our making is none.
@@ -42,7 +44,7 @@ impl Ticket {
             let digits = cookie.trim_ascii().strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"=")?;
             let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == 16)?;
             let is_ours = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-            is_ours.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+            is_ours.then(|| u64::from_str_radix(digits, 16).ok()).flatten().and_then(NonZeroU64::new)
         };
         cookies.split(|byte| *byte == b';').find_map(value).map(Self)
     }
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn every_router_makes_the_same_ticket_and_each_dyno_of_each_app_has_its_own() {
         // Kept for good: another value would reassign every client at an upgrade.
-        assert_eq!(ticket("shop", "web.1"), Ticket(0xa7bc_85bf_1e09_0392));
+        assert_eq!(ticket("shop", "web.1").0.get(), 0xa7bc_85bf_1e09_0392);
         for (app, dyno) in [("shop", "web.2"), ("shop2", "web.1"), ("sho", "web.1")] {
             assert_ne!(ticket(app, dyno), ticket("shop", "web.1"), "{app} {dyno}");
         }

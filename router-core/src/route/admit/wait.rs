@@ -180,7 +180,6 @@ impl Queue {
 pub struct Waiting {
     load: Arc<AppLoad>,
     ticket: u64,
-    wants: Option<DynoKey>,
     turn: Option<Call>,
 }
 
@@ -205,17 +204,14 @@ impl Waiting {
             ticket
         };
         fence(SeqCst);
-        Ok(Self { load, ticket, wants, turn: None })
+        Ok(Self { load, ticket, turn: None })
     }
 
     /// It waits for a place at this dyno from now on, or at any; if that is something else than before, its next turn is at
     /// once.
-    pub fn want(&mut self, wants: Option<DynoKey>) {
-        if self.wants == wants {
-            return;
-        }
-        self.wants = wants;
-        if let Some(place) = self.load.waits.lock().find_mut(self.ticket) {
+    pub fn want(&self, wants: Option<DynoKey>) {
+        let mut queue = self.load.waits.lock();
+        if let Some(place) = queue.find_mut(self.ticket).filter(|place| place.wants != wants) {
             (place.wants, place.called) = (wants, Some(Call::Look));
         }
     }
