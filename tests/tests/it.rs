@@ -4,6 +4,7 @@
 //! - [`embedding`]: the router as a library.
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
+//! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
@@ -15,3 +16,4 @@ mod heroku;
 mod misbehaving;
 mod queueing;
 mod spec;
+mod stale;
