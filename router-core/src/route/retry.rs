@@ -87,7 +87,7 @@ impl Tried {
 /// # }
 /// let set = table.reader().find("shop.example").unwrap().set(); // two dynos
 /// let mut attempts = Attempts::default();
-/// assert_eq!(attempts.failed(&set, &set.dynos[0], ConnectFailure::TimedOut, now), Next::TryAnother);
+/// assert_eq!(attempts.failed(&set, &set.dynos[0], ConnectFailure::TimedOut, Moment::START), Next::TryAnother);
 /// assert_eq!(
 ///     attempts.failed(&set, &set.dynos[1], ConnectFailure::Refused, Moment::START),
 ///     Next::GiveUp(ConnectFailure::Refused)
