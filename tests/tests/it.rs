@@ -1,5 +1,6 @@
 //! The end-to-end suite: one binary, real sockets. What it needs is in the library beside it.
 //!
+//! - [`balancing`]: which dyno gets a request.
 //! - [`embedding`]: the router as a library.
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
@@ -11,6 +12,7 @@
 
 #![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
 
+mod balancing;
 mod clients;
 mod embedding;
 mod heroku;

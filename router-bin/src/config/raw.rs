@@ -76,6 +76,8 @@ pub(crate) struct RawApp {
 #[derive(Debug, Default)]
 pub(crate) struct RawRouting {
     pub(crate) balance: Option<At<String>>,
+    pub(crate) session_affinity: Option<At<bool>>,
+    pub(crate) slow_start: Option<At<String>>,
     pub(crate) concurrency_per_dyno: Option<At<u64>>,
     pub(crate) queue_limit: Option<At<u64>>,
     pub(crate) in_flight_per_dyno: Option<At<u64>>,
@@ -83,6 +85,11 @@ pub(crate) struct RawRouting {
     pub(crate) connect_timeout: Option<At<String>>,
     pub(crate) connect_attempts: Option<At<u64>>,
     pub(crate) quarantine: Option<At<String>>,
+    pub(crate) eject_after: Option<At<u64>>,
+    pub(crate) eject_for: Option<At<String>>,
+    pub(crate) eject_at_most_percent: Option<At<u64>>,
+    pub(crate) retry_budget_percent: Option<At<u64>>,
+    pub(crate) retry_budget_per_second: Option<At<u64>>,
     pub(crate) first_byte_timeout: Option<At<String>>,
     pub(crate) idle_timeout: Option<At<String>>,
     pub(crate) hold_timeout: Option<At<String>>,
@@ -200,6 +207,8 @@ fn app(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawApp {
 fn routing(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawRouting {
     let raw = RawRouting {
         balance: keys.string("balance", complaints),
+        session_affinity: keys.boolean("session_affinity", complaints),
+        slow_start: keys.string("slow_start", complaints),
         concurrency_per_dyno: keys.number("concurrency_per_dyno", complaints),
         queue_limit: keys.number("queue_limit", complaints),
         in_flight_per_dyno: keys.number("in_flight_per_dyno", complaints),
@@ -207,6 +216,11 @@ fn routing(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawRoutin
         connect_timeout: keys.string("connect_timeout", complaints),
         connect_attempts: keys.number("connect_attempts", complaints),
         quarantine: keys.string("quarantine", complaints),
+        eject_after: keys.number("eject_after", complaints),
+        eject_for: keys.string("eject_for", complaints),
+        eject_at_most_percent: keys.number("eject_at_most_percent", complaints),
+        retry_budget_percent: keys.number("retry_budget_percent", complaints),
+        retry_budget_per_second: keys.number("retry_budget_per_second", complaints),
         first_byte_timeout: keys.string("first_byte_timeout", complaints),
         idle_timeout: keys.string("idle_timeout", complaints),
         hold_timeout: keys.string("hold_timeout", complaints),

@@ -1,7 +1,7 @@
 //! A dyno, chosen, and a connection to it, kept or new. Waits where waiting helps: for a dyno that boots, one that
 //! leaves quarantine, one that is free.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use busbar_registry::Balance;
 use tokio::net::TcpStream;
@@ -11,9 +11,12 @@ use crate::{
     route::{
         Fault, Moment, RequestClock,
         admit::{self, Refused, Verdict, Waiting},
+        affinity::SetCookie,
         app::DynoSet,
-        balance::{Choice, choose, rendezvous},
+        balance::{Choice, choose, rendezvous, session},
         deadline::Hold,
+        dyno::Dyno,
+        eject,
         load::Slot,
         retry::{Attempts, ConnectFailure, Next},
     },
@@ -34,6 +37,8 @@ pub(super) struct Line {
     pub(super) stream: TcpStream,
     pub(super) slot: Slot,
     pub(super) reused: bool,
+    /// What the client is given along with the response.
+    pub(super) cookie: Option<SetCookie>,
 }
 
 /// Gets a connection to a dyno for this request, or the fault for why there is none.
@@ -46,32 +51,51 @@ pub(super) async fn connect<C: Client>(
 ) -> Result<Line, Fault> {
     let (worker, timer) = (call.worker, call.timer);
     let (mut attempts, mut waiting) = (Attempts::default(), None);
+    if selected.routing.concurrency_per_dyno.is_some() {
+        record.waited(Duration::ZERO);
+    }
     loop {
         let set = selected.app.set();
-        let wait = match pick(worker, selected, &call.request, &set, &attempts, waiting.is_some()) {
+        let wanted = selected
+            .affinity
+            .ticket
+            .and_then(|ticket| session::find(&set, ticket, attempts.tried(), worker.now()));
+        let wait = match pick(worker, selected, &call.request, &set, wanted, &attempts, waiting.is_some()) {
             Choice::Taken(slot) => {
                 if let Some(place) = waiting.take() {
-                    Waiting::served(place, &set, worker.now());
+                    Waiting::served(place, slot.dyno().key, &set, worker.now());
                 }
                 match reach(worker, timer, slot, clock, record, freshness).await {
-                    Ok(line) => return Ok(line),
+                    Ok(line) => {
+                        return Ok(Line { cookie: selected.affinity.cookie_for(line.slot.dyno()), ..line });
+                    }
                     Err((slot, how)) => failed(worker, &set, &slot, how, &mut attempts)?,
                 }
                 continue;
             }
             Choice::AllTried => return Err(fault_of(attempts.last())),
-            Choice::AllBusy => Wait { hold: Hold::Busy, until: Moment::NEVER },
+            Choice::AllBusy { until } => Wait { hold: Hold::Busy, until },
             Choice::AllQuarantined { until } => Wait { hold: Hold::Quarantined, until },
             Choice::NoneUp => match admit::verdict(&set) {
                 Verdict::Refused(why) => return Err(refused(why)),
                 Verdict::WaitForBoot | Verdict::Up => Wait { hold: Hold::Booting, until: Moment::NEVER },
             },
         };
+        let wants = wanted.map(|dyno| dyno.key);
         let place = match waiting.take() {
-            Some(place) => place,
-            None => Waiting::join(&selected.app, set.routing.queue_limit).map_err(refused)?,
+            Some(place) => {
+                Waiting::want(&place, wants);
+                if !attempts.tried().is_empty() {
+                    place.pass_on(&set, worker.now());
+                }
+                place
+            }
+            None => Waiting::join(&selected.app, set.routing.queue_limit, wants).map_err(refused)?,
         };
-        waiting = Some(wait_on(call, clock, place, wait).await?);
+        let since = worker.now();
+        let waited = wait_on(call, clock, place, wait).await;
+        record.waited(worker.now().since(since));
+        waiting = Some(waited?);
     }
 }
 
@@ -80,12 +104,16 @@ fn pick(
     selected: &Selected,
     request: &Request<'_>,
     set: &DynoSet,
+    wanted: Option<&Arc<Dyno>>,
     attempts: &Attempts,
     waits: bool,
 ) -> Choice {
     // Nobody overtakes those who wait for a free dyno.
     if !waits && set.routing.concurrency_per_dyno.is_some() && !selected.app.load.waits.is_empty() {
-        return Choice::AllBusy;
+        return Choice::AllBusy { until: Moment::NEVER };
+    }
+    if let Some(dyno) = wanted {
+        return session::place_at(set, dyno);
     }
     let key = (set.routing.balance == Balance::Rendezvous).then(|| rendezvous::key(&address(request)));
     choose(set, attempts.tried(), key, worker.now(), &mut worker.random.borrow_mut())
@@ -114,7 +142,7 @@ async fn reach(
     {
         worker.counters.reused.add(1);
         record.reached(dyno, Duration::ZERO, began);
-        return Ok(Line { stream, slot, reused: true });
+        return Ok(Line { stream, slot, reused: true, cookie: None });
     }
     clock.connecting(began);
     worker.counters.dials.add(1);
@@ -124,7 +152,7 @@ async fn reach(
     match dialled {
         Ok(stream) => {
             dyno.load.reached();
-            Ok(Line { stream, slot, reused: false })
+            Ok(Line { stream, slot, reused: false, cookie: None })
         }
         Err(how) => Err((slot, how)),
     }
@@ -138,8 +166,10 @@ fn failed(
     how: ConnectFailure,
     attempts: &mut Attempts,
 ) -> Result<(), Fault> {
-    slot.dyno().load.quarantine(worker.now(), set.routing.quarantine_ms.duration());
-    match attempts.failed(set, slot.dyno(), how) {
+    let (dyno, now) = (slot.dyno(), worker.now());
+    dyno.load.quarantine(now, set.routing.quarantine_ms.duration());
+    eject::failed(set, dyno, now);
+    match attempts.failed(set, dyno, how, now) {
         Next::TryAnother => Ok(()),
         Next::GiveUp(how) => Err(fault_of(Some(how))),
     }
@@ -176,6 +206,9 @@ async fn wait_on<C: Client>(
     wait: Wait,
 ) -> Result<Waiting, Fault> {
     clock.held(wait.hold);
+    // When a quarantine ends, the first in the queue looks; who comes after it is called.
+    let looks = wait.hold != Hold::Busy || wait.until == Moment::NEVER || place.is_first();
+    let until = if looks { wait.until } else { Moment::NEVER };
     poll_fn(|cx| {
         if place.poll_turn(cx).is_ready() {
             return Poll::Ready(Ok(()));
@@ -187,9 +220,9 @@ async fn wait_on<C: Client>(
         match clock.expired(now) {
             Some(fault) => Poll::Ready(Err(fault)),
             None if call.worker.is_cut() => Poll::Ready(Err(Fault::ForcedClose)),
-            None if wait.until <= now => Poll::Ready(Ok(())),
+            None if until <= now => Poll::Ready(Ok(())),
             None => {
-                call.timer.set(cx, clock.deadline().min(wait.until));
+                call.timer.set(cx, clock.deadline().min(until));
                 Poll::Pending
             }
         }

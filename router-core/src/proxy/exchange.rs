@@ -203,8 +203,12 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
                 self.call.client.begin_head(100, b"Continue");
                 self.call.client.end_head(None);
             } else {
-                let response =
-                    Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes() };
+                let response = Response {
+                    head,
+                    fields: self.call.papers.response_fields,
+                    bytes: self.down.bytes(),
+                    cookie: None,
+                };
                 head::to_client(self.call.client, &response, None, self.call.papers.via);
             }
         }
@@ -229,7 +233,9 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     fn hand_over(&mut self, head: &ResponseHead, persistence: Option<Persistence>) {
-        let response = Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes() };
+        let cookie = self.line.cookie;
+        let response =
+            Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes(), cookie };
         head::to_client(self.call.client, &response, persistence, self.call.papers.via);
         self.record.status = Some(head.status);
         self.down.head_is_read(head.length);

@@ -16,6 +16,8 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
     let c = complaints;
     Routing {
         balance: raw.balance.map_or(u.balance, |written| balance(&written, c)),
+        session_affinity: raw.session_affinity.map_or(u.session_affinity, |written| written.value),
+        slow_start_ms: span("slow_start", raw.slow_start, u.slow_start_ms, c),
         concurrency_per_dyno: raw
             .concurrency_per_dyno
             .and_then(|n| at_least_one("concurrency_per_dyno", &n, c)),
@@ -25,6 +27,29 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
         connect_timeout_ms: timeout("connect_timeout", raw.connect_timeout, u.connect_timeout_ms, c),
         connect_attempts: count("connect_attempts", raw.connect_attempts, 1, u.connect_attempts, c),
         quarantine_ms: span("quarantine", raw.quarantine, u.quarantine_ms, c),
+        eject_after: raw.eject_after.and_then(|n| at_least_one("eject_after", &n, c)),
+        eject_for_ms: timeout("eject_for", raw.eject_for, u.eject_for_ms, c),
+        eject_at_most_percent: percent(
+            "eject_at_most_percent",
+            raw.eject_at_most_percent,
+            100,
+            u.eject_at_most_percent,
+            c,
+        ),
+        retry_budget_percent: percent(
+            "retry_budget_percent",
+            raw.retry_budget_percent,
+            1000,
+            u.retry_budget_percent,
+            c,
+        ),
+        retry_budget_per_second: count(
+            "retry_budget_per_second",
+            raw.retry_budget_per_second,
+            0,
+            u.retry_budget_per_second,
+            c,
+        ),
         first_byte_timeout_ms: timeout(
             "first_byte_timeout",
             raw.first_byte_timeout,
@@ -70,6 +95,17 @@ fn count(
 ) -> u32 {
     let advice = format!("write {least} to 1000000");
     written.and_then(|n| bounded(key, &n, least..=1_000_000, &advice, complaints)).unwrap_or(usual)
+}
+
+fn percent(
+    key: &str,
+    written: Option<At<u64>>,
+    most: u64,
+    usual: u32,
+    complaints: &mut Complaints<'_>,
+) -> u32 {
+    let advice = format!("write 0 to {most}, without a percent sign");
+    written.and_then(|n| bounded(key, &n, 0..=most, &advice, complaints)).unwrap_or(usual)
 }
 
 fn span(key: &str, written: Option<At<String>>, usual: Millis, complaints: &mut Complaints<'_>) -> Millis {
