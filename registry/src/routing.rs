@@ -94,6 +94,9 @@ pub struct Routing {
     pub idle_timeout_ms: Millis,
     /// How long a request waits for a dyno that boots, wakes, or leaves quarantine (H20, H34), or for a free one (H11).
     pub hold_timeout_ms: Millis,
+    /// How much of a response the router takes from a dyno ahead of a slow client, so that the dyno is free earlier;
+    /// Heroku's routers: 1 MiB. Zero: only what is on its way.
+    pub response_buffer_bytes: u32,
     /// How long an unused connection to a dyno is kept. Zero: none is kept.
     pub dyno_keepalive_ms: Millis,
     /// The router answers `Expect: 100-continue` itself. False: the dyno does, end to end.
@@ -125,6 +128,7 @@ impl Default for Routing {
             first_byte_timeout_ms: Millis::from_secs(30),
             idle_timeout_ms: Millis::from_secs(55),
             hold_timeout_ms: Millis::from_secs(75),
+            response_buffer_bytes: 1024 * 1024,
             dyno_keepalive_ms: Millis::from_secs(90),
             answer_continue: true,
             error_page_url: None,

@@ -17,6 +17,7 @@ mod connect;
 mod downlink;
 mod exchange;
 pub(crate) mod head;
+mod held;
 mod record;
 mod select;
 mod tunnel;

@@ -4,6 +4,7 @@
 //! - [`embedding`]: the router as a library.
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
+//! - [`slow_clients`]: clients that do not take their response.
 //! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`strict`]: one meaning or a refusal, on the wire in both directions; whom the router believes.
@@ -18,6 +19,7 @@ mod embedding;
 mod heroku;
 mod misbehaving;
 mod queueing;
+mod slow_clients;
 mod spec;
 mod stale;
 mod strict;

@@ -90,6 +90,7 @@ fn every_key_is_understood() {
         first_byte_timeout = "500ms"
         idle_timeout = "2s"
         hold_timeout = "3s"
+        response_buffer = "2MiB"
         dyno_keepalive = "0s"
         answer_continue = false
         error_page_url = "https://example.com/error"
@@ -105,6 +106,7 @@ fn every_key_is_understood() {
     assert_eq!(config.access_log, AccessLogTo::File("/var/log/busbar.log".into()));
     assert!(record.catch_all && record.maintenance && !routing.answer_continue);
     assert_eq!(routing.balance, Balance::RoundRobin);
+    assert_eq!(routing.response_buffer_bytes, 2 << 20);
     assert_eq!((routing.first_byte_timeout_ms, routing.quarantine_ms), (Millis(500), Millis(0)));
     assert_eq!(routing.error_page_url.as_deref(), Some("https://example.com/error"));
     assert_eq!(record.web.quantity, 0, "an app without dynos answers H14");

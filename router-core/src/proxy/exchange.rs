@@ -1,6 +1,7 @@
 //! The request out and the response in, both at once: a dyno may answer while the request still comes in.
 //!
 //! - [`Exchange`]: one request at one dyno.
+//! - [`Rest`]: what its client has not taken yet when the dyno is done.
 //! - [`Trouble`]: how it can end otherwise than with a response.
 
 use std::{
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     h1::{chunked::KeepFraming, framing::Framing, request::Persistence, response::ResponseHead},
-    route::{Fault, RequestClock, deadline::Party},
+    route::{Fault, Moment, RequestClock, deadline::Party},
 };
 
 /// How an exchange can end otherwise than with a response.
@@ -97,8 +98,10 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             self.measure();
         }
         let persistence = self.begin(&head, framing);
+        self.down.held.limit = selected.routing.response_buffer_bytes as usize;
         poll_fn(|cx| self.poll_relay(cx)).await?;
-        self.keep_connection(&head, framing, selected);
+        let mut rest = self.part_with_dyno(&head, framing, selected);
+        poll_fn(|cx| rest.poll(cx)).await?;
         Ok(After::from(persistence))
     }
 
@@ -178,14 +181,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
 
     /// When the wait took too long, or the server is at its end: the fault.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Trouble> {
-        if self.call.worker.is_cut() {
-            return Poll::Ready(Fault::ForcedClose.into());
-        }
-        if let Some(fault) = self.clock.expired(self.call.worker.now()) {
-            return Poll::Ready(fault.into());
-        }
-        self.call.timer.set(cx, self.clock.deadline());
-        Poll::Pending
+        expired(self.call, self.clock, cx, self.down.held.look_again())
     }
 
     /// A 1xx: passed on to whom it concerns.
@@ -270,14 +266,16 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         self.poll_expired(cx).map(Err)
     }
 
-    /// Keeps the connection to the dyno for the next request, if there is nothing doubtful about it.
-    fn keep_connection(self, head: &ResponseHead, framing: Framing, selected: &Selected) {
+    /// The dyno is done: its place is free, and its connection is kept for the next request if there is nothing
+    /// doubtful about it. What the client has not taken yet is left.
+    fn part_with_dyno(self, head: &ResponseHead, framing: Framing, selected: &Selected) -> Rest<'c, 'a, C> {
         let clean = self.up.is_whole() && !self.down.has_leftovers();
         let keepalive = selected.routing.dyno_keepalive_ms;
         if head.reusable && framing != Framing::UntilClose && clean && keepalive.0 > 0 {
             let until = self.call.worker.now() + keepalive.duration();
             self.call.worker.pool.put(self.line.slot.dyno().key, self.line.stream, until);
         }
+        Rest { call: self.call, clock: self.clock, down: self.down, seen: None }
     }
 
     /// 101: plain bytes from now on, both ways, if the client asked for that.
@@ -298,4 +296,39 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         })
         .await
     }
+}
+
+/// What a client has not taken yet of a response its dyno is done with.
+struct Rest<'c, 'a, C> {
+    call: &'c mut Call<'a, C>,
+    clock: &'c mut RequestClock,
+    down: Downlink,
+    seen: Option<u64>,
+}
+
+impl<C: Client> Rest<'_, '_, C> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
+        if self.down.poll_flush(cx, self.call.client)?.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let seen = Some(self.call.client.bytes_sent());
+        if self.seen != seen {
+            self.seen = seen;
+            self.clock.download_waits_for(Party::Client, self.call.worker.now());
+        }
+        expired(self.call, self.clock, cx, Moment::NEVER).map(Err)
+    }
+}
+
+/// When a wait took too long, or the server is at its end: the fault. Else the task is woken when that is to be asked
+/// again, or at `also`.
+fn expired<C>(call: &Call<'_, C>, clock: &RequestClock, cx: &Context<'_>, also: Moment) -> Poll<Trouble> {
+    if call.worker.is_cut() {
+        return Poll::Ready(Fault::ForcedClose.into());
+    }
+    if let Some(fault) = clock.expired(call.worker.now()) {
+        return Poll::Ready(fault.into());
+    }
+    call.timer.set(cx, clock.deadline().min(also));
+    Poll::Pending
 }

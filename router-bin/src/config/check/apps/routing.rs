@@ -5,7 +5,12 @@ use std::{num::NonZeroU32, time::Duration};
 use busbar_registry::{Balance, Millis, Routing};
 
 use super::super::{
-    super::{complaint::Complaints, raw::RawRouting, table::At, units::Span},
+    super::{
+        complaint::Complaints,
+        raw::RawRouting,
+        table::At,
+        units::{Size, Span},
+    },
     bounded, parsed, positive,
 };
 
@@ -58,6 +63,7 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
         ),
         idle_timeout_ms: timeout("idle_timeout", raw.idle_timeout, u.idle_timeout_ms, c),
         hold_timeout_ms: span("hold_timeout", raw.hold_timeout, u.hold_timeout_ms, c),
+        response_buffer_bytes: raw.response_buffer.map_or(u.response_buffer_bytes, |size| buffer(&size, c)),
         dyno_keepalive_ms: span("dyno_keepalive", raw.dyno_keepalive, u.dyno_keepalive_ms, c),
         answer_continue: raw.answer_continue.map_or(u.answer_continue, |written| written.value),
         error_page_url: raw.error_page_url.and_then(|url| page("error_page_url", url, c)),
@@ -116,6 +122,16 @@ fn span(key: &str, written: Option<At<String>>, usual: Millis, complaints: &mut 
 /// Not nothing.
 fn timeout(key: &str, written: Option<At<String>>, usual: Millis, complaints: &mut Complaints<'_>) -> Millis {
     written.and_then(|written| positive(key, &written, complaints)).map_or(usual, millis)
+}
+
+fn buffer(written: &At<String>, complaints: &mut Complaints<'_>) -> u32 {
+    const MOST: usize = 64 * 1024 * 1024;
+    let usual = Routing::default().response_buffer_bytes;
+    let Some(Size(bytes)) = parsed::<Size>("response_buffer", written, complaints) else { return usual };
+    u32::try_from(bytes).ok().filter(|_| bytes <= MOST).unwrap_or_else(|| {
+        complaints.add(&written.at, format!("`response_buffer` is {:?}; write 0B to 64MiB", written.value));
+        usual
+    })
 }
 
 fn millis(span: Duration) -> Millis {
