@@ -6,14 +6,18 @@
 //! - [`spec`]: SPEC.md names tests that exist.
 //! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
+//! - [`strict`]: one meaning or a refusal, on the wire in both directions; whom the router believes.
+//! - [`clients`]: real clients: curl, Python, Node, Go, wrk, h2load.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
 #![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
 
 mod balancing;
+mod clients;
 mod embedding;
 mod heroku;
 mod misbehaving;
 mod queueing;
 mod spec;
 mod stale;
+mod strict;

@@ -23,9 +23,8 @@ impl Closed {
         assert_eq!(router.code(), "");
 
         let length = body.len();
-        client.send(format!(
-            "{method} /second HTTP/1.1\r\nHost: app.test\r\nContent-Length: {length}\r\n\r\n"
-        ));
+        client
+            .send(format!("{method} /second HTTP/1.1\r\nHost: app.test\r\nContent-Length: {length}\r\n\r\n"));
         client.send(body);
         let request = wire.request();
         assert_eq!((request.method(), request.target()), (method, "/second"));

@@ -8,7 +8,10 @@ use router_core::{
     server::{Listener, Server, ServerOptions},
 };
 
-use crate::{config::Limits, failure::Failure};
+use crate::{
+    config::{EdgeRules, Limits},
+    failure::Failure,
+};
 
 /// Takes the addresses, all of them or none. Who wants another one says so with `setting`.
 ///
@@ -54,14 +57,10 @@ impl Edge {
         listeners: Vec<Listener>,
         workers: NonZeroUsize,
         limits: Limits,
+        rules: EdgeRules,
         access_log: Option<Arc<dyn AccessLog>>,
     ) -> Result<Self, Failure> {
         let usual = ServerOptions::default();
-        let mut request_limits = usual.request_limits;
-        request_limits.line = limits.request_line;
-        request_limits.field_value = limits.header_value;
-        request_limits.fields = limits.header_count;
-        request_limits.head = limits.head_total;
         let options = ServerOptions {
             workers,
             connections_per_worker: limits
@@ -69,9 +68,12 @@ impl Edge {
                 .map_or(usual.connections_per_worker, |n| n.div_ceil(workers.get())),
             head_timeout: limits.head_timeout,
             keepalive_timeout: limits.keepalive_timeout,
-            request_limits,
+            request_limits: limits.request,
+            response_limits: limits.response,
+            request_policy: rules.policy,
+            trusted_proxies: rules.trusted_proxies,
+            forwarded: rules.forwarded,
             access_log,
-            ..usual
         };
         Server::start(table, options, listeners).map(Self).map_err(|error| Failure::System {
             deed: "starting the router",

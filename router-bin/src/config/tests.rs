@@ -1,3 +1,5 @@
+mod wire;
+
 use std::time::Duration;
 
 use busbar_registry::{Balance, Millis};
@@ -96,7 +98,7 @@ fn every_key_is_understood() {
     );
     let (record, routing) = (&config.apps[0].record, &config.apps[0].record.routing);
     assert_eq!(
-        (config.limits.request_line, config.limits.head_total, config.limits.connections),
+        (config.limits.request.line, config.limits.request.head, config.limits.connections),
         (4096, 16384, Some(10))
     );
     assert_eq!(config.admin, Some(AdminListen::At(Endpoint::Unix("/tmp/admin.sock".into()))));
@@ -248,6 +250,7 @@ fn every_example_of_the_manual_is_valid_and_every_key_is_in_it() {
     let tables = [
         "x1 = 1\n",
         "[limits]\nx1 = 1\n",
+        "[edge]\nx1 = 1\n",
         "[admin]\nx1 = 1\n",
         "[log]\nx1 = 1\n",
         "[registry]\nx1 = 1\n",

@@ -18,7 +18,7 @@ use self::{
 use crate::{
     io::Transport,
     proxy::{self, After, Call, Papers, Request},
-    route::{Fault, Moment, forward::Arrival},
+    route::{Fault, Moment},
     worker::{
         Worker,
         buffers::{Buffer, LentDesk},
@@ -105,11 +105,7 @@ async fn request<T: Transport>(
         bytes: &desk.text,
         fields: &desk.request_fields,
         head,
-        arrival: Arrival {
-            client: peer.client.ip(),
-            tls: peer.tls,
-            port: head.host.port().unwrap_or(if peer.tls { 443 } else { 80 }),
-        },
+        arrival: head::arrival(worker, peer, head, &desk.request_fields, &desk.text),
         received: worker.now(),
     };
     let papers = Papers {
