@@ -15,7 +15,7 @@ use crate::{
         app::DynoSet,
         balance::{Choice, choose, rendezvous, session},
         deadline::Hold,
-        dyno::Dyno,
+        dyno::{Dyno, DynoKey},
         eject,
         load::Slot,
         retry::{Attempts, ConnectFailure, Next},
@@ -37,8 +37,15 @@ pub(super) struct Line {
     pub(super) stream: TcpStream,
     pub(super) slot: Slot,
     pub(super) reused: bool,
+    /// The client is to be told which dyno it is.
+    sets_cookie: bool,
+}
+
+impl Line {
     /// What the client is given along with the response.
-    pub(super) cookie: Option<SetCookie>,
+    pub(super) fn cookie(&self, secure: bool) -> Option<SetCookie> {
+        self.sets_cookie.then(|| SetCookie { ticket: self.slot.dyno().ticket, secure })
+    }
 }
 
 /// Gets a connection to a dyno for this request, or the fault for why there is none.
@@ -56,47 +63,75 @@ pub(super) async fn connect<C: Client>(
     }
     loop {
         let set = selected.app.set();
-        let wanted = selected
-            .affinity
-            .ticket
-            .and_then(|ticket| session::find(&set, ticket, attempts.tried(), worker.now()));
-        let wait = match pick(worker, selected, &call.request, &set, wanted, &attempts, waiting.is_some()) {
-            Choice::Taken(slot) => {
+        let wait = match look(worker, selected, &call.request, &set, &attempts, waiting.is_some())? {
+            Ok(slot) => {
                 if let Some(place) = waiting.take() {
                     Waiting::served(place, slot.dyno().key, &set, worker.now());
                 }
                 match reach(worker, timer, slot, clock, record, freshness).await {
                     Ok(line) => {
-                        return Ok(Line { cookie: selected.affinity.cookie_for(line.slot.dyno()), ..line });
+                        return Ok(Line {
+                            sets_cookie: selected.affinity.sets_cookie(line.slot.dyno()),
+                            ..line
+                        });
                     }
                     Err((slot, how)) => failed(worker, &set, &slot, how, &mut attempts)?,
                 }
                 continue;
             }
-            Choice::AllTried => return Err(fault_of(attempts.last())),
-            Choice::AllBusy { until } => Wait { hold: Hold::Busy, until },
-            Choice::AllQuarantined { until } => Wait { hold: Hold::Quarantined, until },
-            Choice::NoneUp => match admit::verdict(&set) {
-                Verdict::Refused(why) => return Err(refused(why)),
-                Verdict::WaitForBoot | Verdict::Up => Wait { hold: Hold::Booting, until: Moment::NEVER },
-            },
+            Err(wait) => wait,
         };
-        let wants = wanted.map(|dyno| dyno.key);
-        let place = match waiting.take() {
-            Some(place) => {
-                Waiting::want(&place, wants);
-                if !attempts.tried().is_empty() {
-                    place.pass_on(&set, worker.now());
-                }
-                place
-            }
-            None => Waiting::join(&selected.app, set.routing.queue_limit, wants).map_err(refused)?,
-        };
+        let place = queue(worker, selected, &set, waiting.take(), &wait, &attempts)?;
+        drop(set);
         let since = worker.now();
         let waited = wait_on(call, clock, place, wait).await;
         record.waited(worker.now().since(since));
         waiting = Some(waited?);
     }
+}
+
+/// Looks for a place at a dyno: the place, or what to wait for, or the fault when waiting does not help. `waits` says whether
+/// the request has a place in the queue.
+fn look(
+    worker: &Worker,
+    selected: &Selected,
+    request: &Request<'_>,
+    set: &DynoSet,
+    attempts: &Attempts,
+    waits: bool,
+) -> Result<Result<Slot, Wait>, Fault> {
+    let wanted = selected.affinity.ticket;
+    let wanted = wanted.and_then(|ticket| session::find(set, ticket, attempts.tried(), worker.now()));
+    let wait = |hold, until| Ok(Err(Wait { hold, until, wants: wanted.map(|dyno| dyno.key) }));
+    match pick(worker, selected, request, set, wanted, attempts, waits) {
+        Choice::Taken(slot) => Ok(Ok(slot)),
+        Choice::AllTried => Err(fault_of(attempts.last())),
+        Choice::AllBusy { until } => wait(Hold::Busy, until),
+        Choice::AllQuarantined { until } => wait(Hold::Quarantined, until),
+        Choice::NoneUp => match admit::verdict(set) {
+            Verdict::Refused(why) => Err(refused(why)),
+            Verdict::WaitForBoot | Verdict::Up => wait(Hold::Booting, Moment::NEVER),
+        },
+    }
+}
+
+/// Joins the queue, or stays in it after looking in vain.
+fn queue(
+    worker: &Worker,
+    selected: &Selected,
+    set: &DynoSet,
+    place: Option<Waiting>,
+    wait: &Wait,
+    attempts: &Attempts,
+) -> Result<Waiting, Fault> {
+    let Some(place) = place else {
+        return Waiting::join(&selected.app, set.routing.queue_limit, wait.wants).map_err(refused);
+    };
+    place.want(wait.wants);
+    if !attempts.tried().is_empty() {
+        place.pass_on(set, worker.now());
+    }
+    Ok(place)
 }
 
 fn pick(
@@ -142,7 +177,7 @@ async fn reach(
     {
         worker.counters.reused.add(1);
         record.reached(dyno, Duration::ZERO, began);
-        return Ok(Line { stream, slot, reused: true, cookie: None });
+        return Ok(Line { stream, slot, reused: true, sets_cookie: false });
     }
     clock.connecting(began);
     worker.counters.dials.add(1);
@@ -152,7 +187,7 @@ async fn reach(
     match dialled {
         Ok(stream) => {
             dyno.load.reached();
-            Ok(Line { stream, slot, reused: false, cookie: None })
+            Ok(Line { stream, slot, reused: false, sets_cookie: false })
         }
         Err(how) => Err((slot, how)),
     }
@@ -196,6 +231,8 @@ struct Wait {
     hold: Hold,
     /// Worth looking again then, called or not.
     until: Moment,
+    /// No other dyno will do.
+    wants: Option<DynoKey>,
 }
 
 /// Waits for a turn in the queue; the fault when that takes too long, or the client leaves.

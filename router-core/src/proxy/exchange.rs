@@ -229,7 +229,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     fn hand_over(&mut self, head: &ResponseHead, persistence: Option<Persistence>) {
-        let cookie = self.line.cookie;
+        let cookie = self.line.cookie(self.call.request.arrival.tls);
         let response =
             Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes(), cookie };
         head::to_client(self.call.client, &response, persistence, self.call.papers.via);

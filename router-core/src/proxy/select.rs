@@ -10,7 +10,7 @@ use crate::{
     route::{
         Fault,
         admit::{Admission, admit},
-        affinity::{SetCookie, Ticket},
+        affinity::Ticket,
         app::App,
         dyno::Dyno,
     },
@@ -41,7 +41,6 @@ pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Fa
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Affinity {
     on: bool,
-    secure: bool,
     /// The dyno it names.
     pub(super) ticket: Option<Ticket>,
 }
@@ -52,12 +51,11 @@ impl Affinity {
             field.kind == Kind::Other && field.name.of_buffer(request.bytes).eq_ignore_ascii_case(b"cookie")
         });
         let mut values = cookies.map(|field| field.value.of_buffer(request.bytes));
-        Self { on: true, secure: request.arrival.tls, ticket: values.find_map(Ticket::find) }
+        Self { on: true, ticket: values.find_map(Ticket::find) }
     }
 
-    /// What the client is given when its request goes to `dyno`: nothing when it knows.
-    pub(super) fn cookie_for(&self, dyno: &Dyno) -> Option<SetCookie> {
-        let new = self.on && self.ticket != Some(dyno.ticket);
-        new.then_some(SetCookie { ticket: dyno.ticket, secure: self.secure })
+    /// Whether the client is to be told that its requests go to `dyno`.
+    pub(super) fn sets_cookie(&self, dyno: &Dyno) -> bool {
+        self.on && self.ticket != Some(dyno.ticket)
     }
 }
