@@ -2,5 +2,8 @@
 //! difference between them.
 //!
 //! - [`h1`]: HTTP/1.0 and HTTP/1.1.
+//! - `http`: requests that somebody else has read, of any version.
 
 pub(crate) mod h1;
+#[cfg(feature = "tower")]
+pub(crate) mod http;

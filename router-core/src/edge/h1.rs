@@ -11,6 +11,7 @@ mod linger;
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
+pub(crate) use self::head::arrival;
 use self::{
     client::H1Client,
     head::{NextHead, Wait},

@@ -23,6 +23,10 @@ use crate::route::{
 pub(crate) enum Version {
     Http10,
     Http11,
+    /// Read by somebody else, and written as HTTP/1.1 here.
+    Http2,
+    /// The same.
+    Http3,
 }
 
 /// What the client may do once this request is answered.
