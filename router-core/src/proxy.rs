@@ -143,7 +143,7 @@ pub(crate) async fn refuse<C: Client>(
     worker: &Worker,
     timer: &Timer,
     client: &mut C,
-    from: IpAddr,
+    from: Option<IpAddr>,
     first_line: &[u8],
     fault: Fault,
 ) -> After {
@@ -246,6 +246,7 @@ mod tests {
             drain: signal,
             start: Instant::now(),
             sockets: Vec::new(),
+            clients: None,
         });
         let bytes: &[u8] =
             b"POST / HTTP/1.1\r\nHost: shop.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
@@ -254,7 +255,7 @@ mod tests {
         let mut desk = worker.buffers.desk();
         let desk = desk.get();
         let (client, timer) = (&mut Panicking::default(), &Timer::new(&worker.sweep));
-        let arrival = Arrival { client: [127, 0, 0, 1].into(), tls: false, port: 80 };
+        let arrival = Arrival { client: Some([127, 0, 0, 1].into()), tls: false, port: 80 };
         let request = Request { bytes, fields: &fields, head: &head, arrival, received: worker.now() };
         let papers = Papers {
             to_dyno: &mut desk.to_dyno,

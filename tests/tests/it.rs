@@ -3,13 +3,16 @@
 //! - [`embedding`]: the router as a library.
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
+//! - [`edges`]: socket files, IPv6, PROXY headers. [`overload`]: too many, too slow, the end.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
 #![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
 
+mod edges;
 mod embedding;
 mod heroku;
 mod misbehaving;
+mod overload;
 mod queueing;
 mod spec;

@@ -2,23 +2,22 @@
 //! only good for finding more that is wrong.
 
 mod apps;
+mod listeners;
 
 use std::{
-    collections::HashMap, net::SocketAddr, num::NonZeroUsize, ops::Range, str::FromStr,
-    thread::available_parallelism, time::Duration,
+    collections::HashMap, num::NonZeroUsize, ops::Range, str::FromStr, thread::available_parallelism,
+    time::Duration,
 };
 
 use super::{
     AdminListen, Config, Limits, Overrides, RegistryListen,
-    address::{self, Endpoint},
+    address::Endpoint,
     complaint::Complaints,
     raw::{RawConfig, RawLimits, RawRegistry},
     table::At,
     units::{Size, Span},
 };
 
-/// Where requests are accepted when nobody says.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 /// How long requests may go on after a shutdown has begun, when nobody says. Heroku's 30 s from SIGTERM to SIGKILL.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// More threads than this is a slip.
@@ -26,8 +25,9 @@ const MOST_WORKERS: u64 = 1024;
 
 /// What `raw` means, with `overrides` in place of what it says.
 pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Complaints<'_>) -> Config {
-    let written = listen(raw.listen, complaints);
-    let listen = if overrides.listen.is_empty() { written } else { overrides.listen.clone() };
+    let written = listeners::check(raw.listen, raw.listeners, complaints);
+    let flagged: Vec<_> = overrides.listen.iter().cloned().map(Into::into).collect();
+    let listen = if flagged.is_empty() { written } else { flagged };
     let apps = apps::check(raw.apps, &listen, complaints);
     let written_workers = raw.workers.and_then(|workers| worker_count(&workers, complaints));
     let cpus = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -46,13 +46,6 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
         access_log: overrides.access_log.clone().or(written_log).unwrap_or_default(),
         apps,
     }
-}
-
-fn listen(written: Option<At<Vec<At<String>>>>, complaints: &mut Complaints<'_>) -> Vec<SocketAddr> {
-    if let Some(list) = written.as_ref().filter(|list| list.value.is_empty()) {
-        complaints.add(&list.at, "`listen` has no address; write one, like \"127.0.0.1:8080\"");
-    }
-    all(written, "listen address", address::socket, complaints).unwrap_or_else(|| vec![LISTEN])
 }
 
 fn worker_count(workers: &At<u64>, complaints: &mut Complaints<'_>) -> Option<NonZeroUsize> {
@@ -87,6 +80,15 @@ fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
         header_count: count("header_count", raw.header_count, 10_000, complaints)
             .unwrap_or(usual.header_count),
         connections: count("connections", raw.connections, 10_000_000, complaints),
+        connections_per_client: count(
+            "connections_per_client",
+            raw.connections_per_client,
+            10_000_000,
+            complaints,
+        )
+        .and_then(NonZeroUsize::new),
+        kept_per_dyno: count("kept_per_dyno", raw.kept_per_dyno, 1_000_000, complaints),
+        kept_connections: count("kept_connections", raw.kept_connections, 10_000_000, complaints),
         head_timeout: wait("head_timeout", raw.head_timeout, usual.head_timeout, complaints),
         keepalive_timeout: wait(
             "keepalive_timeout",

@@ -11,6 +11,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(crate) struct RawConfig {
     pub(crate) listen: Option<At<Vec<At<String>>>>,
+    pub(crate) listeners: Vec<RawListener>,
     pub(crate) workers: Option<At<u64>>,
     pub(crate) drain_timeout: Option<At<String>>,
     pub(crate) drain_delay: Option<At<String>>,
@@ -21,6 +22,16 @@ pub(crate) struct RawConfig {
     pub(crate) apps: Vec<RawApp>,
 }
 
+/// `[[listener]]`
+#[derive(Debug)]
+pub(crate) struct RawListener {
+    pub(crate) place: std::ops::Range<usize>,
+    pub(crate) address: Option<At<String>>,
+    pub(crate) mode: Option<At<String>>,
+    pub(crate) proxy_protocol: Option<At<bool>>,
+    pub(crate) from: Option<At<Vec<At<String>>>>,
+}
+
 /// `[limits]`
 #[derive(Debug, Default)]
 pub(crate) struct RawLimits {
@@ -29,6 +40,9 @@ pub(crate) struct RawLimits {
     pub(crate) header_count: Option<At<u64>>,
     pub(crate) head_total: Option<At<String>>,
     pub(crate) connections: Option<At<u64>>,
+    pub(crate) connections_per_client: Option<At<u64>>,
+    pub(crate) kept_per_dyno: Option<At<u64>>,
+    pub(crate) kept_connections: Option<At<u64>>,
     pub(crate) head_timeout: Option<At<String>>,
     pub(crate) keepalive_timeout: Option<At<String>>,
 }
@@ -89,6 +103,11 @@ pub(crate) fn read(text: &str, complaints: &mut Complaints<'_>) -> RawConfig {
 fn config(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawConfig {
     let raw = RawConfig {
         listen: keys.strings("listen", complaints),
+        listeners: keys
+            .tables("listener", "[[listener]]", complaints)
+            .into_iter()
+            .map(|keys| listener(keys, complaints))
+            .collect(),
         workers: keys.number("workers", complaints),
         drain_timeout: keys.string("drain_timeout", complaints),
         drain_delay: keys.string("drain_delay", complaints),
@@ -116,6 +135,18 @@ fn one_string(
     text
 }
 
+fn listener(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawListener {
+    let raw = RawListener {
+        place: keys.place(),
+        address: keys.string("address", complaints),
+        mode: keys.string("mode", complaints),
+        proxy_protocol: keys.boolean("proxy_protocol", complaints),
+        from: keys.strings("from", complaints),
+    };
+    keys.finish(complaints);
+    raw
+}
+
 fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits {
     let raw = RawLimits {
         request_line: keys.string("request_line", complaints),
@@ -123,6 +154,9 @@ fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits 
         header_count: keys.number("header_count", complaints),
         head_total: keys.string("head_total", complaints),
         connections: keys.number("connections", complaints),
+        connections_per_client: keys.number("connections_per_client", complaints),
+        kept_per_dyno: keys.number("kept_per_dyno", complaints),
+        kept_connections: keys.number("kept_connections", complaints),
         head_timeout: keys.string("head_timeout", complaints),
         keepalive_timeout: keys.string("keepalive_timeout", complaints),
     };

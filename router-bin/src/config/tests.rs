@@ -14,6 +14,10 @@ domains = ["shop.example.com", "*.shop.example.com"]
 dynos = ["127.0.0.1:9001", "127.0.0.1:9002"]
 "#;
 
+fn listen_at(address: &str) -> ListenAt {
+    address.parse::<Address>().unwrap().into()
+}
+
 fn good(text: &str) -> Config {
     parse("edge.toml", text, &Overrides::default()).unwrap()
 }
@@ -33,7 +37,7 @@ fn complaints(text: &str) -> Vec<String> {
 #[test]
 fn the_file_of_the_manual_stays_valid() {
     let config = good(HOUSE);
-    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.listen, [listen_at("127.0.0.1:8080")]);
     assert_eq!(config.workers.get(), 1);
     assert_eq!(config.tally().to_string(), "1 app, 2 domains, 2 dynos");
     assert_eq!(config.apps[0].record.web.quantity, 2);
@@ -43,7 +47,7 @@ fn the_file_of_the_manual_stays_valid() {
 #[test]
 fn an_empty_file_is_a_router_without_apps() {
     let config = good("");
-    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.listen, [listen_at("127.0.0.1:8080")]);
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!((config.admin, config.registry, config.access_log), (None, None, AccessLogTo::Stdout));
 }
@@ -62,8 +66,18 @@ fn every_key_is_understood() {
         header_count = 100
         head_total = "16KiB"
         connections = 10
+        connections_per_client = 3
+        kept_per_dyno = 4
+        kept_connections = 5
         head_timeout = "10s"
         keepalive_timeout = "20s"
+        [[listener]]
+        address = "unix:/run/http.sock"
+        mode = "0666"
+        [[listener]]
+        address = "0.0.0.0:8081"
+        proxy_protocol = true
+        from = ["10.0.0.0/8", "192.0.2.1"]
         [admin]
         listen = "unix:/tmp/admin.sock"
         [registry]
@@ -99,6 +113,12 @@ fn every_key_is_understood() {
         (config.limits.request_line, config.limits.head_total, config.limits.connections),
         (4096, 16384, Some(10))
     );
+    assert_eq!(config.limits.connections_per_client, NonZeroUsize::new(3));
+    assert_eq!((config.limits.kept_per_dyno, config.limits.kept_connections), (Some(4), Some(5)));
+    assert_eq!(config.listen.len(), 4);
+    assert_eq!(config.listen[2], ListenAt { mode: 0o666, ..listen_at("unix:/run/http.sock") });
+    let from = vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+    assert_eq!(config.listen[3].proxy_protocol, Some(ProxyProtocol { from }));
     assert_eq!(config.admin, Some(AdminListen::At(Endpoint::Unix("/tmp/admin.sock".into()))));
     assert_eq!(config.access_log, AccessLogTo::File("/var/log/busbar.log".into()));
     assert!(record.catch_all && record.maintenance && !routing.answer_continue);
@@ -135,6 +155,23 @@ fn each_mistake_is_refused_in_words_that_help() {
         ("listen = \"127.0.0.1:1\"", "1:10: `listen` must be a list"),
         ("listen = [1]", "1:11: `listen` takes texts in quotes"),
         ("listen = [\"localhost:80\"]", "1:11: bad address \"localhost:80\""),
+        ("[[listener]]", "1:1: this [[listener]] has no `address`"),
+        ("[[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"0660\"", "3:8: `mode` is for socket files"),
+        ("[[listener]]\naddress = \"unix:/a\"\nmode = \"9\"", "3:8: `mode` is \"9\"; write it as chmod does"),
+        ("[[listener]]\naddress = \"unix:a\"", "2:11: `address` is \"unix:a\"; bad address"),
+        ("[[listener]]\naddress = \"127.0.0.1:1\"\nfrom = [\"::/0\"]", "3:8: `from` says whose"),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol = true\nfrom = [\"10.0.0.0/33\"]",
+            "4:9: bad network \"10.0.0.0/33\"; write an address and a prefix length",
+        ),
+        (
+            "[[listener]]\naddress = \"0.0.0.0:1\"\nproxy_protocol = true",
+            "1:1: anybody who reaches this `proxy_protocol` listener could claim any address",
+        ),
+        (
+            "listen = [\"127.0.0.1:1\"]\n[[listener]]\naddress = \"127.0.0.1:1\"",
+            "3:11: 127.0.0.1:1 is listened on already",
+        ),
         ("workers = \"two\"", "1:11: `workers` must be a whole number"),
         ("workers = -1", "1:11: `workers` must be a whole number"),
         ("workers = 1025", "1:11: `workers` is 1025"),
@@ -149,7 +186,7 @@ fn each_mistake_is_refused_in_words_that_help() {
             "2:10: `listen` is \"0.0.0.0:1\"; admin address 0.0.0.0:1 can be reached",
         ),
         ("[registry]\nlisten = [\"127.0.0.1:1\"]", "1:1: [registry] has no `key_file`"),
-        ("[tls]\n", "1:2: unknown key `tls`; the keys there are: listen, workers"),
+        ("[tls]\n", "1:2: unknown key `tls`; the keys there are: listen, listener, workers"),
         ("limits = 1", "1:10: `limits` must be a table"),
         ("[app]\nname = \"a\"", "1:1: `app` may be there more than once; write [[app]]"),
         ("workers = 1\nworkers = 2", "2:1: this is not TOML: duplicate key"),
@@ -166,6 +203,7 @@ fn each_mistake_is_refused_in_words_that_help() {
     }
     for (lines, expected) in [
         ("dynos = [\"127.0.0.1:0\"]", "4:10: no dyno can be reached at 127.0.0.1:0"),
+        ("dynos = [\"unix:app.sock\"]", "4:10: bad address \"unix:app.sock\""),
         ("dynos = [\"127.0.0.1:8080\"]", "4:10: 127.0.0.1:8080 is where this router listens"),
         ("dynos = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "4:25: dyno 127.0.0.1:1 is one of app a since line 4"),
         ("[app.routing]\nbalance = \"ballast\"", "5:11: there is no balance \"ballast\"; write least"),
@@ -220,7 +258,7 @@ fn flags_win_over_the_file() {
         access_log: Some(AccessLogTo::Off),
     };
     let config = parse("edge.toml", HOUSE, &overrides).unwrap();
-    assert_eq!((config.listen, config.workers.get()), (overrides.listen, 3));
+    assert_eq!((config.listen, config.workers.get()), (vec![listen_at("127.0.0.1:1")], 3));
     assert_eq!((config.drain_timeout, config.admin), (Duration::from_secs(1), Some(AdminListen::Off)));
     assert_eq!(config.access_log, AccessLogTo::Off);
 }
@@ -246,6 +284,7 @@ fn every_example_of_the_manual_is_valid_and_every_key_is_in_it() {
     examples.iter().for_each(|example| drop(good(example)));
     // The complaint about an unknown key lists all keys of its table.
     let tables = [
+        "[[listener]]\nx1 = 1\n",
         "x1 = 1\n",
         "[limits]\nx1 = 1\n",
         "[admin]\nx1 = 1\n",
@@ -258,8 +297,9 @@ fn every_example_of_the_manual_is_valid_and_every_key_is_in_it() {
         let told = complaints(table);
         let keys = told.iter().find_map(|told| told.split_once("the keys there are: ")).unwrap().1;
         for key in keys.split(", ") {
-            let documented =
-                manual.contains(&format!("| `{key}` |")) || manual.contains(&format!("`[{key}]`"));
+            let documented = [format!("| `{key}` |"), format!("`[{key}]`"), format!("## `[[{key}]]`")]
+                .iter()
+                .any(|shown| manual.contains(shown));
             assert!(
                 documented || key == "app" || key == "routing",
                 "docs/configuration.md does not explain {key} of {table}"

@@ -4,10 +4,10 @@
 use std::{future::poll_fn, task::Poll, time::Duration};
 
 use busbar_registry::Balance;
-use tokio::net::TcpStream;
 
 use super::{Call, Client, Request, record::Record, select::Selected};
 use crate::{
+    io::Socket,
     route::{
         Fault, Moment, RequestClock,
         admit::{self, Refused, Verdict, Waiting},
@@ -31,7 +31,7 @@ pub(super) enum Freshness {
 
 /// A connection to a dyno, and the request's place there.
 pub(super) struct Line {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Socket,
     pub(super) slot: Slot,
     pub(super) reused: bool,
 }
@@ -87,12 +87,13 @@ fn pick(
     if !waits && set.routing.concurrency_per_dyno.is_some() && !selected.app.load.waits.is_empty() {
         return Choice::AllBusy;
     }
-    let key = (set.routing.balance == Balance::Rendezvous).then(|| rendezvous::key(&address(request)));
+    let sticky = request.arrival.client.filter(|_| set.routing.balance == Balance::Rendezvous);
+    let key = sticky.map(|client| rendezvous::key(&octets(client)));
     choose(set, attempts.tried(), key, worker.now(), &mut worker.random.borrow_mut())
 }
 
-fn address(request: &Request<'_>) -> [u8; 16] {
-    match request.arrival.client {
+fn octets(client: std::net::IpAddr) -> [u8; 16] {
+    match client {
         std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         std::net::IpAddr::V6(v6) => v6.octets(),
     }
@@ -118,7 +119,7 @@ async fn reach(
     }
     clock.connecting(began);
     worker.counters.dials.add(1);
-    let dialled = dial(worker, timer, dyno.address, clock.deadline()).await;
+    let dialled = dial(worker, timer, &dyno.address, clock.deadline()).await;
     let now = worker.now();
     record.reached(dyno, now.since(began), now);
     match dialled {

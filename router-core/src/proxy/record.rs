@@ -74,7 +74,7 @@ impl Record {
     }
 
     /// What could not be read is over; `first_line` is what it began with.
-    pub(super) fn close_unread(self, worker: &Worker, from: IpAddr, first_line: &[u8], bytes: u64) {
+    pub(super) fn close_unread(self, worker: &Worker, from: Option<IpAddr>, first_line: &[u8], bytes: u64) {
         let mut parts = first_line.split(|b| *b == b' ');
         let (method, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let protocol = Protocol::Http11;
@@ -95,8 +95,8 @@ impl Record {
             counters.fault(fault);
         }
         // The list ends with the client, which has a place of its own in the line.
-        let end = memchr::memrchr(b',', origin.forwarded_for).unwrap_or_default();
-        let received = origin.forwarded_for.get(..end).unwrap_or_default();
+        let end = origin.client.map(|_| memchr::memrchr(b',', origin.forwarded_for).unwrap_or_default());
+        let received = origin.forwarded_for.get(..end.unwrap_or(usize::MAX)).unwrap_or(origin.forwarded_for);
         let dropped = worker.log.add(&LogLine {
             fault: self.fault,
             method: origin.method,
@@ -104,7 +104,7 @@ impl Record {
             host: origin.host,
             request_id: self.request_id.as_bytes(),
             forwarded_for: received,
-            client: Some(origin.client),
+            client: origin.client,
             dyno: self.dyno.as_ref().map_or("", |dyno| &dyno.label),
             connect: self.connect,
             service: self.connected.map(|connected| worker.now().since(connected)),
@@ -124,7 +124,7 @@ struct Origin<'a> {
     path: &'a [u8],
     host: &'a [u8],
     forwarded_for: &'a [u8],
-    client: IpAddr,
+    client: Option<IpAddr>,
     protocol: Protocol,
     tls: bool,
 }

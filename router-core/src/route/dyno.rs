@@ -2,14 +2,13 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use busbar_registry::{DynoName, Generation};
+use busbar_registry::{Address, DynoName, Generation};
 
 use super::load::{AppLoad, DynoLoad};
 
@@ -31,7 +30,7 @@ pub struct Dyno {
     /// Its name in the formation.
     pub name: DynoName,
     /// Where it accepts connections.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The fencing number of its lease.
     pub generation: Generation,
     /// What connection pools call it.
@@ -48,12 +47,7 @@ pub struct Dyno {
 }
 
 impl Dyno {
-    pub(super) fn new(
-        name: DynoName,
-        address: SocketAddr,
-        generation: Generation,
-        app: Arc<AppLoad>,
-    ) -> Self {
+    pub(super) fn new(name: DynoName, address: Address, generation: Generation, app: Arc<AppLoad>) -> Self {
         let label = name.to_string().into_boxed_str();
         let seed = super::balance::rendezvous::key(label.as_bytes());
         Self { name, address, generation, key: DynoKey::next(), label, seed, app, load: DynoLoad::default() }

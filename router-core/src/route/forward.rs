@@ -13,8 +13,8 @@ pub const PSEUDONYM: &str = "busbar";
 /// How a request reached the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// Who is at the other end of the connection.
-    pub client: IpAddr,
+    /// Who is at the other end of the connection. `None`: a process of this machine, over a socket file.
+    pub client: Option<IpAddr>,
     /// Over TLS.
     pub tls: bool,
     /// The port it was sent to: that of the Host header, else that of the scheme.
@@ -29,17 +29,26 @@ impl Arrival {
 }
 
 /// Appends the `X-Forwarded-For` list: what came with the request, in order, then the client. What came with the
-/// request is never believed and never removed; only the last address is the router's own word.
+/// request is never believed and never removed; only the last address is the router's own word. A client on a socket
+/// file has no address and adds nothing: the proxy there has written its own client down already.
 ///
 /// ```
 /// use router_core::route::forward::forwarded_for;
 /// let mut list = Vec::new();
-/// forwarded_for(&mut list, [b"10.0.0.1".as_slice()].into_iter(), "127.0.0.1".parse().unwrap());
+/// forwarded_for(&mut list, [b"10.0.0.1".as_slice()].into_iter(), "127.0.0.1".parse().ok());
 /// assert_eq!(list, b"10.0.0.1, 127.0.0.1");
 /// ```
-pub fn forwarded_for<'a>(out: &mut Vec<u8>, received: impl Iterator<Item = &'a [u8]>, client: IpAddr) {
+pub fn forwarded_for<'a>(
+    out: &mut Vec<u8>,
+    received: impl Iterator<Item = &'a [u8]>,
+    client: impl Into<Option<IpAddr>>,
+) {
+    let begin = out.len();
     append_all(out, received);
-    ip(out, client);
+    match client.into() {
+        Some(client) => ip(out, client),
+        None => out.truncate(out.len().saturating_sub(2).max(begin)),
+    }
 }
 
 fn append_all<'a>(out: &mut Vec<u8>, lists: impl Iterator<Item = &'a [u8]>) {
@@ -60,7 +69,9 @@ pub fn write_headers(
 ) {
     let mut digits = itoa::Buffer::new();
     line(out, b"X-Request-Id", request_id);
-    line(out, b"X-Forwarded-For", forwarded_for);
+    if !forwarded_for.is_empty() {
+        line(out, b"X-Forwarded-For", forwarded_for);
+    }
     line(out, b"X-Forwarded-Proto", arrival.scheme().as_bytes());
     line(out, b"X-Forwarded-Port", digits.format(arrival.port).as_bytes());
     line(out, b"X-Request-Start", digits.format(started_unix_ms).as_bytes());
@@ -114,10 +125,10 @@ mod tests {
     #[test]
     fn an_ipv4_client_on_an_ipv6_socket_is_written_as_ipv4() {
         let mut list = Vec::new();
-        forwarded_for(&mut list, std::iter::empty(), "::ffff:10.1.2.3".parse().unwrap());
+        forwarded_for(&mut list, std::iter::empty(), "::ffff:10.1.2.3".parse().ok());
         assert_eq!(list, b"10.1.2.3");
         list.clear();
-        forwarded_for(&mut list, std::iter::empty(), "2001:db8::1".parse().unwrap());
+        forwarded_for(&mut list, std::iter::empty(), "2001:db8::1".parse().ok());
         assert_eq!(list, b"2001:db8::1");
     }
 
@@ -126,7 +137,7 @@ mod tests {
         let mut out = Vec::new();
         write_headers(
             &mut out,
-            &Arrival { client: V4, tls: false, port: 80 },
+            &Arrival { client: Some(V4), tls: false, port: 80 },
             b"x",
             b"id",
             1_700_000_000_123,
