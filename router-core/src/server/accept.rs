@@ -36,7 +36,6 @@ use crate::{
     io::Socket,
     observe::counters::{Closed, Counters},
     route::table::TableReader,
-    upstream::dial::is_exhaustion,
     worker::{
         Worker,
         sweep::{TICK, Timer},
@@ -47,8 +46,6 @@ use crate::{
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long accepting pauses when the system has no more file descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-/// How many connections kept to dynos are then closed to make room.
-const SHED: usize = 16;
 /// How often that is said at most.
 const SAID: Duration = Duration::from_secs(10);
 
@@ -202,12 +199,10 @@ impl Gate {
         tokio::task::spawn_local(serve(open, connection, Peer { client, tls: false }));
     }
 
-    /// Nothing can be accepted: what is open goes on, and a little later there may be room.
+    /// Nothing can be accepted: what is open goes on, and a little later there may be room. Kept connections to dynos
+    /// stay: they serve who is in already.
     async fn pause(&self, error: &io::Error) {
         self.worker.counters.accepts_failed.add(1);
-        if is_exhaustion(error) {
-            self.worker.pool.shed(SHED);
-        }
         let now = Instant::now();
         if self.said.get().is_none_or(|said| now.duration_since(said) >= SAID) {
             self.said.set(Some(now));

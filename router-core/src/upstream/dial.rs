@@ -64,7 +64,7 @@ pub(crate) async fn dial(
 }
 
 /// Whether the system or this process has no descriptor, memory or port left for another connection.
-pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
         Errno::from_io_error(error),

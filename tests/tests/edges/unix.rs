@@ -80,7 +80,7 @@ fn a_dyno_on_a_socket_file_is_reached_and_its_connection_is_kept() {
         assert_eq!(client.response().text(), answer);
         client.send(GET);
     }
-    assert_eq!((router.totals().dials, router.totals().reused), (1, 2));
+    router.until("the third request is sent", |totals| (totals.dials, totals.reused) == (1, 2));
 }
 
 #[test]
