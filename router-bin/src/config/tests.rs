@@ -101,6 +101,9 @@ fn every_key_is_understood() {
         quarantine = "0s"
         first_byte_timeout = "500ms"
         idle_timeout = "2s"
+        total_timeout = "4s"
+        min_rate = "500B/s"
+        min_rate_period = "5s"
         hold_timeout = "3s"
         dyno_keepalive = "0s"
         answer_continue = false
@@ -124,6 +127,8 @@ fn every_key_is_understood() {
     assert!(record.catch_all && record.maintenance && !routing.answer_continue);
     assert_eq!(routing.balance, Balance::RoundRobin);
     assert_eq!((routing.first_byte_timeout_ms, routing.quarantine_ms), (Millis(500), Millis(0)));
+    assert_eq!((routing.total_timeout_ms, routing.min_rate), (Some(Millis(4000)), 500));
+    assert_eq!(routing.min_rate_period_ms, Millis(5000));
     assert_eq!(routing.error_page_url.as_deref(), Some("https://example.com/error"));
     assert_eq!(record.web.quantity, 0, "an app without dynos answers H14");
 }
@@ -214,6 +219,14 @@ fn each_mistake_is_refused_in_words_that_help() {
         (
             "[app.routing]\nfirst_byte_timout = \"1s\"",
             "5:1: unknown key `first_byte_timout` in [app.routing]; did you mean",
+        ),
+        (
+            "[app.routing]\nmin_rate = \"500\"",
+            "5:12: `min_rate` is \"500\"; write a number of bytes per second",
+        ),
+        (
+            "[app.routing]\ntotal_timeout = \"0s\"",
+            "5:17: `total_timeout` is \"0s\"; every request would fail",
         ),
         ("[app.routing]\nrequest_limit = 0", "5:17: `request_limit` is 0"),
         ("[app.routing]\nerror_page_url = \"/x\"", "5:18: `error_page_url` is \"/x\""),

@@ -55,6 +55,10 @@ pub(super) async fn connect<C: Client>(
                 }
                 match reach(worker, timer, slot, clock, record, freshness).await {
                     Ok(line) => return Ok(line),
+                    // The whole request took too long: that is not the dyno's fault.
+                    Err(_) if clock.expired(worker.now()) == Some(Fault::RequestTimeout) => {
+                        return Err(Fault::RequestTimeout);
+                    }
                     Err((slot, how)) => failed(worker, &set, &slot, how, &mut attempts)?,
                 }
                 continue;

@@ -130,7 +130,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
                 let seen = Some((turn, self.up.sent));
                 if self.up_seen != seen {
                     self.up_seen = seen;
-                    self.clock.upload_waits_for(turn, self.call.worker.now());
+                    self.clock.upload_waits_for(turn, self.up.sent, self.call.worker.now());
                 }
             }
         }
@@ -228,7 +228,8 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         let seen = Some((turn, self.down.received + self.call.client.bytes_sent()));
         if self.down_seen != seen {
             self.down_seen = seen;
-            self.clock.download_waits_for(turn, self.call.worker.now());
+            let taken = self.call.client.bytes_sent();
+            self.clock.download_waits_for(turn, taken, self.call.worker.now());
         }
         if turn == Party::Dyno && self.up.is_over() && self.call.client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Fault::ClientInterrupted.into()));

@@ -5,7 +5,12 @@ use std::{num::NonZeroU32, time::Duration};
 use busbar_registry::{Balance, Millis, Routing};
 
 use super::super::{
-    super::{complaint::Complaints, raw::RawRouting, table::At, units::Span},
+    super::{
+        complaint::Complaints,
+        raw::RawRouting,
+        table::At,
+        units::{Rate, Span},
+    },
     bounded, parsed, positive,
 };
 
@@ -32,6 +37,15 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
             c,
         ),
         idle_timeout_ms: timeout("idle_timeout", raw.idle_timeout, u.idle_timeout_ms, c),
+        total_timeout_ms: raw
+            .total_timeout
+            .and_then(|written| positive("total_timeout", &written, c))
+            .map(millis),
+        min_rate: raw
+            .min_rate
+            .and_then(|rate| parsed::<Rate>("min_rate", &rate, c))
+            .map_or(u.min_rate, |rate| rate.0),
+        min_rate_period_ms: timeout("min_rate_period", raw.min_rate_period, u.min_rate_period_ms, c),
         hold_timeout_ms: span("hold_timeout", raw.hold_timeout, u.hold_timeout_ms, c),
         dyno_keepalive_ms: span("dyno_keepalive", raw.dyno_keepalive, u.dyno_keepalive_ms, c),
         answer_continue: raw.answer_continue.map_or(u.answer_continue, |written| written.value),
