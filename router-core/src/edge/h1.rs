@@ -64,9 +64,9 @@ pub(crate) async fn serve<T: Transport>(
         match Box::pin(busy(&worker, &mut connection, &timer, &peer)).await {
             Busy::Lull => patience = worker.options.keepalive_timeout.saturating_sub(LULL),
             Busy::Close => {
-                let draining = worker.drain.is_draining();
+                let closed = orderly_end(&worker);
                 linger::close(&worker, &mut connection, &timer).await;
-                return if draining { Closed::DrainAnswered } else { Closed::Answered };
+                return closed;
             }
             Busy::End(closed) => return closed,
         }
@@ -76,6 +76,15 @@ pub(crate) async fn serve<T: Transport>(
 /// Why a connection ended that nothing was asked on.
 fn idle_end(worker: &Worker) -> Closed {
     if worker.drain.is_draining() { Closed::DrainIdle } else { Closed::ClientLeft }
+}
+
+/// Why a connection ended whose client was told.
+fn orderly_end(worker: &Worker) -> Closed {
+    match worker.drain.is_draining() {
+        _ if worker.is_cut() => Closed::DrainCut,
+        true => Closed::DrainAnswered,
+        false => Closed::Answered,
+    }
 }
 
 /// What requests that follow one another end with.
@@ -199,7 +208,7 @@ mod tests {
         let busy = size_of_val(&busy(&worker, &mut connection, &timer, &peer));
         let idle = size_of_val(&serve(Rc::clone(&worker), connection, peer));
         assert!(idle <= 512, "{idle} bytes idle");
-        
+
         assert!(busy <= 4096, "{busy} bytes busy");
     }
 }

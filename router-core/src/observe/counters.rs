@@ -46,7 +46,7 @@ pub enum Closed {
     DrainIdle,
     /// Its last response was sent during the drain.
     DrainAnswered,
-    /// It was in the middle of a request when the drain's time was up (H24).
+    /// It was in the middle of a request when the drain's time was up (H24): cut, or told so if nothing was sent yet.
     DrainCut,
     /// The client had as many connections as it may.
     ClientLimit,

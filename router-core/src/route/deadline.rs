@@ -4,8 +4,6 @@
 //! - `Pace`: whether the client is fast enough, by the `min_rate` of its app.
 //! - [`Hold`]: why a request waits for a dyno. [`Party`]: whose turn it is.
 
-use std::time::Duration;
-
 use busbar_registry::{Millis, Routing};
 
 use super::{Fault, Moment};

@@ -6,7 +6,7 @@ use it::{App, Router, Wire, fakes};
 use router_core::observe::Closed;
 use socket2::{Domain, Socket, Type};
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
+use super::GET;
 
 /// A client at 127.0.0.`host`.
 fn client_at(host: u8, router: SocketAddr) -> Wire {
