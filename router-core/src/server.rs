@@ -1,6 +1,7 @@
 //! Threads, listeners, and the end of it all.
 //!
 //! - [`Server`]: start workers on threads of their own, ask what they did, drain them.
+//! - [`Meter`]: asks the same for as long as anybody likes, the drain included.
 //! - [`ServerOptions`] (in [`options`]): how many workers, which limits, where the log lines go.
 //! - [`listen`]: sockets to accept from, one per worker.
 //! - [`accept`]: one worker's life: accept, tick, drain.
@@ -59,7 +60,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     workers: Vec<thread::JoinHandle<()>>,
-    counters: Vec<Arc<Counters>>,
+    meter: Meter,
     addresses: Vec<Address>,
     /// Removed when the server ends.
     files: Vec<listen::socket_file::SocketFile>,
@@ -84,7 +85,8 @@ impl Server {
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let listen::Doors { per_worker, files } = listen::per_worker(listeners, options.workers.get())?;
         let (drain, signal) = drain::pair();
-        let mut server = Self { workers: Vec::new(), counters: Vec::new(), addresses, files, drain };
+        let meter = Meter::default();
+        let mut server = Self { workers: Vec::new(), meter, addresses, files, drain };
         for (number, sockets) in per_worker.into_iter().enumerate() {
             let counters = Arc::new(Counters::new());
             let seat = accept::Seat {
@@ -99,7 +101,7 @@ impl Server {
             let worker =
                 accept::spawn(number, seat).map_err(|source| StartError::Worker { number, source })?;
             server.workers.push(worker);
-            server.counters.push(counters);
+            server.meter.0.push(counters);
         }
         Ok(server)
     }
@@ -111,9 +113,12 @@ impl Server {
 
     /// What all workers did so far.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        self.counters.iter().for_each(|worker| totals.add(worker));
-        totals
+        self.meter.totals()
+    }
+
+    /// Who asks for that without holding the server.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 
     /// Stops accepting, closes idle connections, lets requests finish for at most `patience`, then cuts them (H24).
@@ -129,5 +134,18 @@ impl Server {
         let panicked = joined.await.unwrap_or_default();
         self.files.clear();
         DrainReport { cut: self.totals().cut, workers_lost: panicked, totals: self.totals() }
+    }
+}
+
+/// What a server's workers did so far, for whoever asks; it says so after the server's end, too.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Vec<Arc<Counters>>);
+
+impl Meter {
+    /// What all workers did so far.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.0.iter().for_each(|worker| totals.add(worker));
+        totals
     }
 }

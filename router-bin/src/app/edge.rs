@@ -7,7 +7,7 @@ use busbar_registry::Address;
 use router_core::{
     observe::AccessLog,
     route::table::RouteTable,
-    server::{Listener, Server, ServerOptions, options::PoolBounds},
+    server::{Listener, Meter, Server, ServerOptions, options::PoolBounds},
 };
 
 use crate::{
@@ -110,6 +110,11 @@ impl Edge {
     /// Where it takes requests, with the ports the system chose.
     pub(crate) fn addresses(&self) -> &[Address] {
         self.0.local_addresses()
+    }
+
+    /// What it carries.
+    pub(crate) fn meter(&self) -> Meter {
+        self.0.meter()
     }
 
     /// Takes no more, lets requests finish for at most `patience`, and says what became of them.

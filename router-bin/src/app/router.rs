@@ -67,6 +67,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
             role: "router",
             readiness: readiness.clone(),
             known: Some(feed.known()),
+            meter: Some(edge.meter()),
             dynos: None,
             reloads: Some(reloads),
             stop: stopped.clone(),

@@ -68,6 +68,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
             role: "up",
             readiness: readiness.clone(),
             known: Some(feed.known()),
+            meter: Some(edge.meter()),
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,

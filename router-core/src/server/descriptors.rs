@@ -10,7 +10,7 @@ use super::ServerOptions;
 const RESERVE: u64 = 32;
 
 /// How many this process may have open at a time; `None`: any number.
-pub(crate) fn limit() -> Option<u64> {
+pub fn limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
