@@ -35,6 +35,7 @@ use self::{
     connect::Freshness,
     exchange::{Exchange, Trouble},
     record::Record,
+    uplink::Replay,
 };
 use crate::{
     h1::{field::Field, request::RequestHead},
@@ -124,14 +125,15 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
         call.client.answer_continue();
     }
     let mut clock = RequestClock::new(&selected.routing, call.request.received);
-    let mut freshness = Freshness::Any;
+    let (mut freshness, mut replay) = (Freshness::Any, Replay::default());
     loop {
         let line = connect::connect(call, &selected, &mut clock, record, freshness).await?;
-        match Exchange::new(call, &mut clock, record, line).run(&selected).await {
+        match Exchange::new(call, &mut clock, record, line, replay).run(&selected).await {
             Ok(after) => return Ok(after),
             Err(Trouble::Fault(fault)) => return Err(fault),
-            Err(Trouble::Stale) => {
+            Err(Trouble::Stale(taken)) => {
                 call.worker.counters.retries.add(1);
+                replay = taken;
                 freshness = Freshness::New;
             }
         }
@@ -171,7 +173,7 @@ mod tests {
         observe::{AccessLog, counters::Counters},
         route::fixture,
         server::{ServerOptions, accept::Seat, drain},
-        worker::sweep::Timer,
+        worker::{buffers::Buffer, sweep::Timer},
     };
 
     #[derive(Default)]
@@ -191,10 +193,7 @@ mod tests {
     }
 
     impl Client for Panicking {
-        fn poll_body_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-            Poll::Pending
-        }
-        fn poll_body(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<Result<usize, Fault>> {
+        fn poll_body(&mut self, _: &mut Context<'_>) -> Poll<Result<Buffer, Fault>> {
             Poll::Pending
         }
         fn is_body_done(&self) -> bool {

@@ -13,14 +13,18 @@ use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use self::{
     client::H1Client,
-    head::{Incoming, NextHead, Wait},
+    head::{NextHead, Wait},
 };
 use crate::{
     io::Transport,
     observe::counters::Closed,
     proxy::{self, After, Call, Papers, Request},
     route::{Fault, Moment, forward::Arrival},
-    worker::{Worker, buffers::Buffer, sweep::Timer},
+    worker::{
+        Worker,
+        buffers::{Buffer, LentDesk},
+        sweep::Timer,
+    },
 };
 
 /// One connection. `pending` are bytes that came behind the last head: a body, or the next request.
@@ -107,7 +111,7 @@ async fn busy<T: Transport>(
     let _in_progress = worker.in_progress();
     loop {
         let after = match head::next(worker, connection, timer).await {
-            NextHead::Head(incoming) => request(worker, connection, timer, peer, incoming).await,
+            NextHead::Head(desk) => request(worker, connection, timer, peer, desk).await,
             NextHead::Flawed(fault, text) => flawed(worker, connection, timer, peer, fault, &text).await,
             NextHead::Closed => return Busy::End(Closed::ClientLeft),
         };
@@ -131,13 +135,12 @@ async fn request<T: Transport>(
     connection: &mut Connection<T>,
     timer: &Timer,
     peer: &Peer,
-    mut incoming: Incoming,
+    mut desk: LentDesk,
 ) -> After {
-    let Incoming { text, desk } = &mut incoming;
     let desk = desk.get();
     let Some(head) = &desk.head else { return After::Cut };
     let request = Request {
-        bytes: text.filled(),
+        bytes: &desk.text,
         fields: &desk.request_fields,
         head,
         arrival: Arrival {

@@ -5,16 +5,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{h1::request::Persistence, route::Fault};
+use crate::{h1::request::Persistence, route::Fault, worker::buffers::Buffer};
 
 /// The client of one request. All calls are cancel safe: `Pending` means that nothing was lost.
 pub(crate) trait Client {
-    /// Ready when [`Client::poll_body`] would not wait. No buffer is held meanwhile.
-    fn poll_body_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>>;
-
-    /// The next bytes of the request's body, in the form the dyno gets them (chunks, if it is chunked). Zero only
-    /// when the body is done.
-    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, Fault>>;
+    /// The next piece of the request's body, in the form the dyno gets it (chunks, if it is chunked). Empty only when
+    /// the body is done. No buffer is held while there is nothing to take.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, Fault>>;
 
     /// Whether the whole body was handed out.
     fn is_body_done(&self) -> bool;

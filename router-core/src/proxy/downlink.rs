@@ -14,10 +14,7 @@ use crate::{
     },
     io::Transport,
     route::Fault,
-    worker::{
-        Worker,
-        buffers::{Buffer, SMALL},
-    },
+    worker::{Worker, buffers::Buffer},
 };
 
 /// How far the response got.
@@ -31,8 +28,6 @@ pub(super) struct Downlink {
     /// What is buffered cannot be read without more behind it.
     needs_more: bool,
     ended: bool,
-    /// The body is big, so its next buffer is, too.
-    big: bool,
     /// Bytes received from the dyno.
     pub(super) received: u64,
 }
@@ -60,7 +55,6 @@ impl Downlink {
             skip: 0,
             needs_more: false,
             ended: false,
-            big: false,
             received: 0,
         }
     }
@@ -106,7 +100,6 @@ impl Downlink {
 
     /// From now on this body is relayed.
     pub(super) fn begin_body(&mut self, framing: Framing, keep: KeepFraming) {
-        self.big = matches!(framing, Framing::Length(length) if length > SMALL as u64);
         self.body = Body::new(framing, keep);
     }
 
@@ -195,7 +188,7 @@ impl Downlink {
             if ready!(dyno.poll_recv_ready(cx)).is_err() {
                 return Poll::Ready(None);
             }
-            self.buffer = Some(if self.big { worker.buffers.big() } else { worker.buffers.small() });
+            self.buffer = Some(worker.buffers.passage());
         }
         let Some(buffer) = &mut self.buffer else { return Poll::Ready(None) };
         if buffer.is_full() {
@@ -205,7 +198,6 @@ impl Downlink {
         if let Poll::Ready(Ok(n)) = received {
             buffer.fill(n);
             self.received += n as u64;
-            self.big |= buffer.is_full();
         }
         self.buffer.take_if(|buffer| buffer.is_empty());
         received.map(|received| received.ok().filter(|n| *n > 0))

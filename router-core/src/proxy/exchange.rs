@@ -18,7 +18,7 @@ use super::{
     record::Record,
     select::Selected,
     tunnel,
-    uplink::Uplink,
+    uplink::{Replay, Uplink},
 };
 use crate::{
     h1::{chunked::KeepFraming, framing::Framing, request::Persistence, response::ResponseHead},
@@ -28,8 +28,8 @@ use crate::{
 /// How an exchange can end otherwise than with a response.
 pub(super) enum Trouble {
     Fault(Fault),
-    /// The kept connection turned out to be closed; nothing happened yet that could not be repeated.
-    Stale,
+    /// The kept connection turned out to be closed; nothing happened yet that could not be repeated, with this.
+    Stale(Replay),
 }
 
 impl From<Fault> for Trouble {
@@ -58,9 +58,11 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         clock: &'c mut RequestClock,
         record: &'c mut Record,
         line: Line,
+        replay: Replay,
     ) -> Self {
         clock.connected(call.worker.now());
-        let (up, down) = (Uplink::default(), Downlink::new());
+        let keeps = line.reused && call.request.head.is_idempotent;
+        let (up, down) = (Uplink::new(replay, keeps), Downlink::new());
         Self { call, clock, record, line, up, down, up_seen: None, down_seen: None, continued: false }
     }
 
@@ -121,9 +123,9 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         if self.up.is_over() {
             return Ok(());
         }
-        let Call { worker, client, papers, .. } = &mut *self.call;
+        let Call { client, papers, .. } = &mut *self.call;
         let head = papers.to_dyno.as_slice();
-        match self.up.poll(cx, worker, head, *client, &mut self.line.stream)? {
+        match self.up.poll(cx, head, *client, &mut self.line.stream)? {
             Poll::Ready(()) => self.clock.request_sent(self.call.worker.now()),
             Poll::Pending => {
                 let turn = if self.up.waits_for_client(head) { Party::Client } else { Party::Dyno };
@@ -138,10 +140,14 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     /// The dyno closed its connection before its response began.
-    fn ended_early(&self) -> Trouble {
-        let untouched = self.down.received == 0 && !self.up.took_body;
-        if self.line.reused && untouched && (self.call.request.head.is_idempotent || self.up.sent == 0) {
-            Trouble::Stale
+    fn ended_early(&mut self) -> Trouble {
+        let harmless = self.call.request.head.is_idempotent || self.up.sent == 0;
+        if self.line.reused
+            && self.down.received == 0
+            && harmless
+            && let Some(replay) = self.up.replay()
+        {
+            Trouble::Stale(replay)
         } else if self.down.received == 0 {
             Fault::ClosedWithoutResponse.into()
         } else {

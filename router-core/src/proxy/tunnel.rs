@@ -40,7 +40,7 @@ impl Tunnel {
             return Way::Closed;
         }
         let Exchange { up, line, call, .. } = exchange;
-        match up.poll(cx, call.worker, &[], call.client, &mut line.stream) {
+        match up.poll(cx, &[], call.client, &mut line.stream) {
             Poll::Pending => Way::Open,
             Poll::Ready(Ok(())) if up.is_whole() => {
                 self.to_dyno_closed = line.stream.poll_close_send(cx).is_ready();

@@ -9,22 +9,29 @@ use super::Client;
 use crate::{
     io::Transport,
     route::Fault,
-    worker::{Worker, buffers::Buffer},
+    worker::buffers::Buffer,
 };
 
 /// How far the request got.
 #[derive(Default)]
 pub(super) struct Uplink {
     head_sent: usize,
-    body: Option<Buffer>,
+    /// The piece of the body that was taken last…
+    piece: Option<Buffer>,
+    /// …and how much of it was sent.
+    piece_sent: usize,
+    /// How many pieces the client has parted with; they cannot be had again.
+    pieces: u64,
+    /// A piece is kept when it was sent, for as long as it is the only one.
+    keeps: bool,
     state: State,
-    /// A read filled its buffer: the body is big, so the next buffer is, too.
-    big: bool,
-    /// Bytes the client has parted with, which cannot be had again.
-    pub(super) took_body: bool,
     /// Bytes the dyno was sent.
     pub(super) sent: u64,
 }
+
+/// All that a client has parted with of its request's body, to be sent again to another connection.
+#[derive(Default)]
+pub(super) struct Replay(Option<Buffer>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
@@ -44,9 +51,29 @@ impl Uplink {
         self.state == State::Sent
     }
 
+    /// A request that begins with what was taken from the client for an earlier try. With `keeps`, what is taken is
+    /// kept for a later one, up to one buffer.
+    pub(super) fn new(replay: Replay, keeps: bool) -> Self {
+        let pieces = u64::from(replay.0.is_some());
+        Self { piece: replay.0, pieces, keeps, ..Self::default() }
+    }
+
+    /// Everything that was taken from the client, if it is still here.
+    pub(super) fn replay(&mut self) -> Option<Replay> {
+        match self.pieces {
+            0 => Some(Replay(None)),
+            1 => self.piece.take().map(|piece| Replay(Some(piece))),
+            _ => None,
+        }
+    }
+
     /// Waits for the client: what it has parted with was all sent.
     pub(super) fn waits_for_client(&self, head: &[u8]) -> bool {
-        self.state == State::Sending && self.head_sent == head.len() && self.body.is_none()
+        self.state == State::Sending && self.head_sent == head.len() && self.unsent().is_empty()
+    }
+
+    fn unsent(&self) -> &[u8] {
+        self.piece.as_ref().and_then(|piece| piece.filled().get(self.piece_sent..)).unwrap_or_default()
     }
 
     /// Sends on, for as long as neither side makes it wait; ready when nothing more is to be sent, or the dyno takes
@@ -54,7 +81,6 @@ impl Uplink {
     pub(super) fn poll<C: Client, D: Transport>(
         &mut self,
         cx: &mut Context<'_>,
-        worker: &Worker,
         head: &[u8],
         client: &mut C,
         dyno: &mut D,
@@ -63,8 +89,8 @@ impl Uplink {
             return Poll::Ready(Ok(()));
         }
         loop {
-            let body = self.poll_body(cx, worker, client)?;
-            if self.head_sent == head.len() && self.body.is_none() {
+            let body = self.poll_body(cx, client)?;
+            if self.head_sent == head.len() && self.unsent().is_empty() {
                 if client.is_body_done() {
                     self.state = State::Sent;
                     return Poll::Ready(Ok(()));
@@ -76,36 +102,29 @@ impl Uplink {
             }
             if !ready!(self.poll_send(cx, head, dyno)) {
                 self.state = State::Refused;
-                self.body = None;
                 return Poll::Ready(Ok(()));
             }
         }
     }
 
     /// Takes more of the body from the client, unless some is still to be sent.
-    fn poll_body<C: Client>(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-        client: &mut C,
-    ) -> Poll<Result<(), Fault>> {
-        if self.body.is_some() || client.is_body_done() {
+    fn poll_body<C: Client>(&mut self, cx: &mut Context<'_>, client: &mut C) -> Poll<Result<(), Fault>> {
+        if !self.unsent().is_empty() || client.is_body_done() {
             return Poll::Ready(Ok(()));
         }
-        ready!(client.poll_body_ready(cx))?;
-        let mut buffer = if self.big { worker.buffers.big() } else { worker.buffers.small() };
-        let taken = ready!(client.poll_body(cx, buffer.spare()))?;
-        buffer.fill(taken);
-        self.took_body = true;
-        self.big = buffer.is_full();
-        self.body = Some(buffer).filter(|buffer| !buffer.is_empty());
+        let piece = ready!(client.poll_body(cx))?;
+        if !piece.is_empty() {
+            self.pieces += 1;
+            self.piece = Some(piece);
+            self.piece_sent = 0;
+        }
         Poll::Ready(Ok(()))
     }
 
     /// False when the dyno takes no more.
     fn poll_send<D: Transport>(&mut self, cx: &mut Context<'_>, head: &[u8], dyno: &mut D) -> Poll<bool> {
         let head = head.get(self.head_sent..).unwrap_or_default();
-        let body = self.body.as_ref().map_or(&[][..], |buffer| buffer.filled());
+        let body = self.unsent();
         let slices = [IoSlice::new(head), IoSlice::new(body)];
         let slices = match (head, body) {
             ([], _) => slices.get(1..),
@@ -119,10 +138,10 @@ impl Uplink {
         self.sent += n as u64;
         let of_head = n.min(head.len());
         self.head_sent += of_head;
-        if let Some(buffer) = &mut self.body {
-            buffer.consume(n - of_head);
+        self.piece_sent += n - of_head;
+        if self.unsent().is_empty() && !(self.keeps && self.pieces == 1) {
+            self.piece = None;
         }
-        self.body.take_if(|buffer| buffer.is_empty());
         Poll::Ready(true)
     }
 }

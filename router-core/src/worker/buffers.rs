@@ -14,9 +14,10 @@ use std::{
 
 use crate::h1::{field::Field, request::RequestHead};
 
-/// Heads and small bodies.
+/// What is held while somebody is waited for: the beginning of a head, the beginning of the next request.
 pub(crate) const SMALL: usize = 16 * 1024;
-/// Big bodies; fewer, larger transfers are what makes them cheap.
+/// What bytes pass through; fewer, larger transfers are what makes big bodies cheap. The block given back last is
+/// lent first, so that the bytes of one transfer are still in the core's cache at the next.
 pub(crate) const BIG: usize = 256 * 1024;
 
 /// How many free blocks of each size a worker keeps: 4 MiB of small ones, 4 MiB of big ones.
@@ -43,8 +44,8 @@ impl Buffers {
         Buffer { block, start: 0, end: 0, home: Rc::clone(self) }
     }
 
-    /// A block of [`BIG`] bytes, or a small one when too many big ones are lent already.
-    pub(crate) fn big(self: &Rc<Self>) -> Buffer {
+    /// A block for bytes that pass through: of [`BIG`] bytes, or a small one when too many big ones are lent already.
+    pub(crate) fn passage(self: &Rc<Self>) -> Buffer {
         if self.big_lent.get() >= BIG_LENT {
             return self.small();
         }
@@ -111,11 +112,17 @@ impl Buffer {
             (self.start, self.end) = (0, 0);
         }
     }
-    /// Keeps the first `n` filled bytes; the others are returned, and are the spare room's from the next call on.
-    pub(crate) fn split_off(&mut self, n: usize) -> &[u8] {
-        let (at, end) = ((self.start + n).min(self.end), self.end);
-        self.end = at;
-        &self.block[at..end]
+    /// Only the first `n` filled bytes stay.
+    pub(crate) fn truncate(&mut self, n: usize) {
+        self.end = (self.start + n).min(self.end);
+    }
+    /// Goes on in a small block, if that is enough: somebody slow is waited for.
+    pub(crate) fn shrink(&mut self) {
+        if self.block.len() > SMALL && self.filled().len() < SMALL {
+            let mut small = self.home.small();
+            small.append(self.filled());
+            *self = small;
+        }
     }
     /// Adds `bytes`, in a larger block if need be.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
@@ -158,6 +165,8 @@ impl Drop for Buffer {
 pub(crate) struct Desk {
     /// The head of the request; its fields are in `request_fields`.
     pub(crate) head: Option<RequestHead>,
+    /// What the places in `head` and `request_fields` refer to.
+    pub(crate) text: Vec<u8>,
     pub(crate) request_fields: Vec<Field>,
     pub(crate) response_fields: Vec<Field>,
     pub(crate) to_dyno: Vec<u8>,
@@ -169,6 +178,7 @@ pub(crate) struct Desk {
 impl Desk {
     fn clear(&mut self) {
         self.head = None;
+        self.text.clear();
         self.request_fields.clear();
         self.response_fields.clear();
         self.to_dyno.clear();
@@ -179,7 +189,7 @@ impl Desk {
 
     /// Whether an unusual request has made it large; such a one is not kept.
     fn is_large(&self) -> bool {
-        let texts = [&self.to_dyno, &self.to_client, &self.forwarded_for, &self.via];
+        let texts = [&self.text, &self.to_dyno, &self.to_client, &self.forwarded_for, &self.via];
         texts.iter().any(|text| text.capacity() > SMALL)
             || self.request_fields.capacity().max(self.response_fields.capacity()) > 256
     }
@@ -224,12 +234,23 @@ mod tests {
     #[test]
     fn only_so_many_big_blocks_are_lent() {
         let buffers = Rc::new(Buffers::default());
-        let lent: Vec<_> = (0..BIG_LENT).map(|_| buffers.big()).collect();
+        let lent: Vec<_> = (0..BIG_LENT).map(|_| buffers.passage()).collect();
         assert!(lent.iter().all(|b| b.block.len() == BIG));
-        assert_eq!(buffers.big().block.len(), SMALL);
+        assert_eq!(buffers.passage().block.len(), SMALL);
         drop(lent);
-        assert_eq!(buffers.big().block.len(), BIG);
+        assert_eq!(buffers.passage().block.len(), BIG);
         assert_eq!(buffers.big.borrow().len(), BIG_KEPT);
+    }
+
+    #[test]
+    fn whoever_waits_for_somebody_slow_needs_a_small_block_only() {
+        let buffers = Rc::new(Buffers::default());
+        let mut buffer = buffers.passage();
+        buffer.append(b"GET");
+        buffer.consume(1);
+        buffer.shrink();
+        assert_eq!((buffer.filled(), buffer.block.len()), (&b"ET"[..], SMALL));
+        assert_eq!(buffers.big_lent.get(), 0);
     }
 
     #[test]

@@ -19,7 +19,10 @@ use crate::{
     io::Transport,
     proxy::{Client, Request},
     route::{Fault, fault::RequestError, forward},
-    worker::{Worker, buffers::Buffer},
+    worker::{
+        Worker,
+        buffers::{Buffer, SMALL},
+    },
 };
 
 /// A body up to this length is sent in one piece with its head.
@@ -78,36 +81,53 @@ impl<'a, T: Transport> H1Client<'a, T> {
         }
     }
 
-    /// Copies what is pending into `buf` and, if that is not enough to go on with, receives more behind it.
-    /// How many bytes came from where. Nothing is used up yet, so `Pending` changes nothing.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<Filled, Fault>> {
-        let room = buf.len().min(self.body.appetite());
-        let pending = self.connection.pending.as_ref().map_or(&[][..], |pending| pending.filled());
-        let copied = pending.len().min(room);
-        buf[..copied].copy_from_slice(&pending[..copied]);
-        if copied > 0 && !self.needs_more {
-            return Poll::Ready(Ok(Filled { copied, received: 0 }));
+    /// What is pending, or, if that is not enough to go on with, more: received behind it, so that nothing is used up
+    /// by `Pending`.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, Fault>> {
+        if !self.needs_more
+            && let Some(pending) = self.connection.pending.take()
+        {
+            return Poll::Ready(Ok(pending));
         }
-        match ready!(self.connection.io.poll_recv(cx, &mut buf[copied..room])) {
-            Ok(0) if matches!(self.body, Body::UntilClose) => {
-                self.ended = true;
-                Poll::Ready(Ok(Filled { copied, received: 0 }))
+        if mem::take(&mut self.waits_for_continue) {
+            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if !self.out.is_empty() {
+            ready!(self.poll_flush(cx)).map_err(|_| Fault::ClientInterrupted)?;
+        }
+        loop {
+            ready!(self.connection.io.poll_recv_ready(cx)).map_err(|_| Fault::ClientInterrupted)?;
+            let mut piece = self.connection.pending.take().unwrap_or_else(|| self.worker.buffers.passage());
+            if piece.is_full() {
+                piece.make_room();
             }
-            Ok(0) | Err(_) => Poll::Ready(Err(Fault::ClientInterrupted)),
-            Ok(received) => Poll::Ready(Ok(Filled { copied, received })),
+            // Not beyond the body, where that can be known.
+            let room = piece.spare().len().min(self.body.appetite());
+            match self.connection.io.poll_recv(cx, &mut piece.spare()[..room]) {
+                Poll::Ready(Ok(0)) if matches!(self.body, Body::UntilClose) => self.ended = true,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Fault::ClientInterrupted)),
+                Poll::Ready(Ok(received)) => piece.fill(received),
+                Poll::Pending => {
+                    self.connection.pending = Some(piece).filter(|piece| !piece.is_empty());
+                    continue;
+                }
+            }
+            return Poll::Ready(Ok(piece));
         }
     }
 
-    /// Of the bytes in `buf`, the first `read` were used up; the others stay pending.
-    fn settle(&mut self, buf: &[u8], filled: Filled, read: usize) {
-        let unread = &buf[read.max(filled.copied)..filled.copied + filled.received];
-        if let Some(pending) = &mut self.connection.pending {
-            pending.consume(read.min(filled.copied));
-        }
+    /// Keeps of `piece` what is of the body; what follows that is pending.
+    fn take_in(&mut self, piece: &mut Buffer) -> Result<(), Fault> {
+        let step = self.body.step(piece.filled_mut()).map_err(|_| self.bad_body())?;
+        self.needs_more = step.starved;
+        let unread = &piece.filled()[step.read..];
         if !unread.is_empty() {
-            self.connection.pending.get_or_insert_with(|| self.worker.buffers.small()).append(unread);
+            let mut pending = self.worker.buffers.small();
+            pending.append(unread);
+            self.connection.pending = Some(pending);
         }
-        self.connection.pending.take_if(|pending| pending.is_empty());
+        piece.truncate(step.kept);
+        Ok(())
     }
 
     fn bad_body(&self) -> RequestError {
@@ -141,36 +161,13 @@ impl<'a, T: Transport> H1Client<'a, T> {
     }
 }
 
-/// Where the bytes in a buffer came from, in this order.
-#[derive(Clone, Copy)]
-struct Filled {
-    copied: usize,
-    received: usize,
-}
-
 impl<T: Transport> Client for H1Client<'_, T> {
-    fn poll_body_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        if self.connection.pending.is_some() && !self.needs_more {
-            return Poll::Ready(Ok(()));
-        }
-        if mem::take(&mut self.waits_for_continue) {
-            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-        if !self.out.is_empty() {
-            ready!(self.poll_flush(cx)).map_err(|_| Fault::ClientInterrupted)?;
-        }
-        self.connection.io.poll_recv_ready(cx).map_err(|_| Fault::ClientInterrupted)
-    }
-
-    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, Fault>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, Fault>> {
         loop {
-            let filled = ready!(self.poll_fill(cx, buf))?;
-            let all = filled.copied + filled.received;
-            let step = self.body.step(&mut buf[..all]).map_err(|_| self.bad_body())?;
-            self.settle(buf, filled, step.read);
-            self.needs_more = step.starved;
-            if step.kept > 0 || self.is_body_done() {
-                return Poll::Ready(Ok(step.kept));
+            let mut piece = ready!(self.poll_fill(cx))?;
+            self.take_in(&mut piece)?;
+            if !piece.is_empty() || self.is_body_done() {
+                return Poll::Ready(Ok(piece));
             }
         }
     }
@@ -182,7 +179,7 @@ impl<T: Transport> Client for H1Client<'_, T> {
     /// Reads ahead meanwhile, but no further than one buffer.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.connection.pending.as_ref().is_some_and(Buffer::is_full) {
+            if self.connection.pending.as_ref().is_some_and(|pending| pending.filled().len() >= SMALL) {
                 return Poll::Pending;
             }
             if ready!(self.connection.io.poll_recv_ready(cx)).is_err() {

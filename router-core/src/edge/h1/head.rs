@@ -12,21 +12,13 @@ use crate::{
     route::{Fault, Moment, fault::RequestFlaw},
     worker::{
         Worker,
-        buffers::{Buffer, Desk, LentDesk},
+        buffers::{Buffer, LentDesk},
         sweep::Timer,
     },
 };
 
 /// Empty lines that may come before a request line (RFC 9112 §2.2; Heroku's router takes five).
 const EMPTY_LINES: usize = 5;
-
-/// A request's head, with the text its places refer to.
-pub(super) struct Incoming {
-    /// Exactly the head; what came behind it is pending on the connection.
-    pub(super) text: Buffer,
-    /// With the head and its fields on it.
-    pub(super) desk: LentDesk,
-}
 
 /// What a wait for the next request's first bytes ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +50,7 @@ pub(super) async fn wait<T: Transport>(
             if connection.io.poll_recv_ready(cx).is_pending() {
                 return park(worker, cx, timer, until, courtesy);
             }
-            let mut text = worker.buffers.small();
+            let mut text = worker.buffers.passage();
             match connection.io.poll_recv(cx, text.spare()) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Wait::Closed),
                 Poll::Ready(Ok(n)) => {
@@ -87,7 +79,8 @@ fn park(worker: &Worker, cx: &Context<'_>, timer: &Timer, until: Moment, courtes
 
 /// What came next.
 pub(super) enum NextHead {
-    Head(Incoming),
+    /// A head; with its text and its fields it is on the desk, what came behind it is pending on the connection.
+    Head(LentDesk),
     /// Something that is no request, or none that may be served.
     Flawed(Fault, Buffer),
     /// The client left.
@@ -107,10 +100,13 @@ pub(super) async fn next<T: Transport>(
     let deadline = worker.now() + worker.options.head_timeout;
     let mut desk = worker.buffers.desk();
     loop {
-        match step(worker, connection, &mut text, &mut desk) {
-            Ok(true) => return NextHead::Head(Incoming { text, desk }),
+        match step(worker, &mut text, &mut desk) {
+            Ok(true) => {
+                connection.pending = Some(text).filter(|text| !text.is_empty());
+                return NextHead::Head(desk);
+            }
             Err(fault) => return NextHead::Flawed(fault, text),
-            Ok(false) => {}
+            Ok(false) => text.shrink(),
         }
         match another_line(worker, connection, timer, &mut text, deadline).await {
             More::Bytes => {}
@@ -167,23 +163,16 @@ fn is_too_long(text: &[u8], limits: &RequestLimits) -> bool {
     text.len() >= limits.head || (text.len() > limits.line && memchr::memchr(b'\n', text).is_none())
 }
 
-/// Parses what is there. A whole head leaves exactly its bytes in `text`; the rest becomes pending.
-fn step<T>(
-    worker: &Worker,
-    connection: &mut Connection<T>,
-    text: &mut Buffer,
-    desk: &mut LentDesk,
-) -> Result<bool, Fault> {
+/// Parses what is there. A whole head is copied to the desk, so that a request holds no block while it waits for its
+/// dyno, and what came behind it needs no copy.
+fn step(worker: &Worker, text: &mut Buffer, desk: &mut LentDesk) -> Result<bool, Fault> {
     skip_empty_lines(text)?;
-    let Desk { head, request_fields, .. } = desk.get();
-    *head = request::parse(text.filled(), &worker.options.request_limits, request_fields)?;
-    let Some(head) = head else { return Ok(false) };
-    let behind = text.split_off(head.length);
-    if !behind.is_empty() {
-        let mut pending = worker.buffers.small();
-        pending.append(behind);
-        connection.pending = Some(pending);
-    }
+    let desk = desk.get();
+    desk.head =
+        request::parse(text.filled(), &worker.options.request_limits, &mut desk.request_fields)?;
+    let Some(head) = &desk.head else { return Ok(false) };
+    desk.text.extend_from_slice(text.filled().get(..head.length).unwrap_or_default());
+    text.consume(head.length);
     Ok(true)
 }
 
