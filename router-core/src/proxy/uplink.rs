@@ -6,11 +6,7 @@ use std::{
 };
 
 use super::Client;
-use crate::{
-    io::Transport,
-    route::Fault,
-    worker::buffers::Buffer,
-};
+use crate::{io::Transport, route::Fault, worker::buffers::Buffer};
 
 /// How far the request got.
 #[derive(Default)]

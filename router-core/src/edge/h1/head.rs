@@ -168,8 +168,7 @@ fn is_too_long(text: &[u8], limits: &RequestLimits) -> bool {
 fn step(worker: &Worker, text: &mut Buffer, desk: &mut LentDesk) -> Result<bool, Fault> {
     skip_empty_lines(text)?;
     let desk = desk.get();
-    desk.head =
-        request::parse(text.filled(), &worker.options.request_limits, &mut desk.request_fields)?;
+    desk.head = request::parse(text.filled(), &worker.options.request_limits, &mut desk.request_fields)?;
     let Some(head) = &desk.head else { return Ok(false) };
     desk.text.extend_from_slice(text.filled().get(..head.length).unwrap_or_default());
     text.consume(head.length);
