@@ -63,13 +63,10 @@ pub(crate) async fn dial(
     }
 }
 
-/// Whether the system or this process has no descriptor, memory or port left for another connection.
+/// Whether the system or this process has no descriptor or memory left for another connection.
 fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 fn tcp(stream: TcpStream) -> io::Result<Socket> {
