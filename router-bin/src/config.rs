@@ -21,7 +21,10 @@ use std::{
 };
 
 use busbar_registry::{Address, AppRecord};
-use router_core::server::{ServerOptions, listen::ProxyProtocol};
+use router_core::{
+    route::forward::TrustedProxies,
+    server::{RequestLimits, RequestPolicy, ResponseLimits, ServerOptions, listen::ProxyProtocol},
+};
 
 pub(crate) use overrides::Overrides;
 
@@ -46,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) drain_delay: Duration,
     /// Bounds on requests and connections.
     pub(crate) limits: Limits,
+    /// What is done about odd requests, and whom the router believes.
+    pub(crate) edge: EdgeRules,
     /// Where the admin API is served. `None`: at the usual place.
     pub(crate) admin: Option<AdminListen>,
     /// Where runtimes register dynos. `None`: nowhere.
@@ -76,14 +81,10 @@ impl From<Address> for ListenAt {
 /// Bounds on requests and connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Bytes of a request line (414).
-    pub(crate) request_line: usize,
-    /// Bytes of one header value (400).
-    pub(crate) header_value: usize,
-    /// Header lines of a request (400).
-    pub(crate) header_count: usize,
-    /// Bytes of a whole request head (400).
-    pub(crate) head_total: usize,
+    /// Of a request's head, and of its chunks.
+    pub(crate) request: RequestLimits,
+    /// Of a response's head, and of its chunks.
+    pub(crate) response: ResponseLimits,
     /// Client connections at a time, over all workers. `None`: the router's own number for each worker.
     pub(crate) connections: Option<usize>,
     /// Client connections of one address. `None`: any number.
@@ -101,12 +102,11 @@ pub(crate) struct Limits {
 impl Default for Limits {
     /// The router's own.
     fn default() -> Self {
-        let ServerOptions { request_limits, head_timeout, keepalive_timeout, .. } = ServerOptions::default();
+        let usual = ServerOptions::default();
+        let ServerOptions { request_limits, response_limits, head_timeout, keepalive_timeout, .. } = usual;
         Self {
-            request_line: request_limits.line,
-            header_value: request_limits.field_value,
-            header_count: request_limits.fields,
-            head_total: request_limits.head,
+            request: request_limits,
+            response: response_limits,
             connections: None,
             connections_per_client: None,
             kept_per_dyno: None,
@@ -115,6 +115,17 @@ impl Default for Limits {
             keepalive_timeout,
         }
     }
+}
+
+/// What is done about odd requests, and whom the router believes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct EdgeRules {
+    /// About requests that not every app reads alike.
+    pub(crate) policy: RequestPolicy,
+    /// Whose word about the client is believed.
+    pub(crate) trusted_proxies: TrustedProxies,
+    /// Dynos get `Forwarded`, too.
+    pub(crate) forwarded: bool,
 }
 
 /// Where the admin API is served.
@@ -183,6 +194,7 @@ impl Config {
             ("where it listens", self.listen != next.listen),
             ("`workers`", self.workers != next.workers),
             ("[limits]", self.limits != next.limits),
+            ("[edge]", self.edge != next.edge),
             ("[admin]", self.admin != next.admin),
             ("[registry]", self.registry != next.registry),
             ("whether [log] is off", off(self) != off(next)),

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     h1::{
         body::Body, chunked::KeepFraming, field::Field, framing::Framing, limits::RequestLimits,
-        limits::ResponseLimits, request, response,
+        limits::ResponseLimits, policy::RequestPolicy, request, response,
     },
     observe::counters::Counters,
     proxy::{Papers, Request, head::to_dyno},
@@ -51,7 +51,10 @@ impl Heads {
     /// Parses a request's head; its length, unless it is refused or not whole.
     pub fn parse_request(&mut self, text: &[u8]) -> Option<usize> {
         let fields = &mut self.desk.request_fields;
-        request::parse(text, &RequestLimits::default(), fields).ok().flatten().map(|head| head.length)
+        request::parse(text, &RequestLimits::default(), RequestPolicy::default(), fields)
+            .ok()
+            .flatten()
+            .map(|head| head.length)
     }
 
     /// Parses a response's head; its length, unless it is refused or not whole.
@@ -63,7 +66,13 @@ impl Heads {
     /// Parses a request's head and renders the one its dyno gets, under the name `id`.
     pub fn rewrite_request(&mut self, bytes: &[u8], arrival: Arrival, id: &RequestId) -> Option<&[u8]> {
         let Self { worker, desk, routing } = self;
-        let head = request::parse(bytes, &RequestLimits::default(), &mut desk.request_fields).ok()??;
+        let head = request::parse(
+            bytes,
+            &RequestLimits::default(),
+            RequestPolicy::default(),
+            &mut desk.request_fields,
+        )
+        .ok()??;
         let received = worker.now();
         let request = Request { bytes, fields: &desk.request_fields, head: &head, arrival, received };
         desk.forwarded_for.clear();

@@ -6,6 +6,7 @@
 //! - [`framing`]: where a body ends: Content-Length, Transfer-Encoding, close.
 //! - [`chunked`]: the chunked coding, checked and cleaned in place.
 //! - [`body`]: one body on its way through a buffer.
+//! - [`policy`]: what is done about requests that not every app reads alike.
 //!
 //! No sockets here: bytes in, facts out.
 #![expect(clippy::indexing_slicing, reason = "spans come from the parser of the very buffer they index")]
@@ -15,5 +16,6 @@ pub(crate) mod chunked;
 pub(crate) mod field;
 pub(crate) mod framing;
 pub(crate) mod limits;
+pub(crate) mod policy;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -84,3 +84,19 @@ impl Transport for Socket {
         Poll::Ready(either!(self, stream => socket2::SockRef::from(&*stream).shutdown(Shutdown::Write)))
     }
 }
+
+/// Where it is moved around a lot, a pointer is cheaper to move.
+impl<T: Transport> Transport for Box<T> {
+    fn poll_recv_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_recv_ready(cx)
+    }
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_recv(cx, buf)
+    }
+    fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        (**self).poll_send(cx, slices)
+    }
+    fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_close_send(cx)
+    }
+}

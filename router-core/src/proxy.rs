@@ -168,6 +168,7 @@ mod tests {
     use crate::{
         h1::{
             limits::RequestLimits,
+            policy::RequestPolicy,
             request::{self, Persistence},
         },
         observe::{AccessLog, counters::Counters},
@@ -250,11 +251,12 @@ mod tests {
         let bytes: &[u8] =
             b"POST / HTTP/1.1\r\nHost: shop.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
         let mut fields = Vec::new();
-        let head = request::parse(bytes, &RequestLimits::default(), &mut fields).unwrap().unwrap();
+        let limits = RequestLimits::default();
+        let head = request::parse(bytes, &limits, RequestPolicy::default(), &mut fields).unwrap().unwrap();
         let mut desk = worker.buffers.desk();
         let desk = desk.get();
         let (client, timer) = (&mut Panicking::default(), &Timer::new(&worker.sweep));
-        let arrival = Arrival { client: Some([127, 0, 0, 1].into()), tls: false, port: 80 };
+        let arrival = Arrival::direct(IpAddr::from([127, 0, 0, 1]), false, None);
         let request = Request { bytes, fields: &fields, head: &head, arrival, received: worker.now() };
         let papers = Papers {
             to_dyno: &mut desk.to_dyno,

@@ -28,7 +28,10 @@ use std::{
 use busbar_registry::Address;
 pub use drain::DrainReport;
 pub use listen::Listener;
-pub use options::ServerOptions;
+pub use options::{
+    ChunkLimits, ContentLengthWithChunked, RequestLimits, RequestPolicy, ResponseLimits, ServerOptions,
+    Underscores,
+};
 
 use crate::{
     observe::{Totals, counters::Counters},

@@ -4,11 +4,15 @@
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
 //! - [`edges`]: socket files, IPv6, PROXY headers. [`overload`]: too many, too slow, the end.
+//! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
+//! - [`strict`]: one meaning or a refusal, on the wire in both directions; whom the router believes.
+//! - [`clients`]: real clients: curl, Python, Node, Go, wrk, h2load.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
 #![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
 
+mod clients;
 mod edges;
 mod embedding;
 mod heroku;
@@ -16,3 +20,5 @@ mod misbehaving;
 mod overload;
 mod queueing;
 mod spec;
+mod stale;
+mod strict;

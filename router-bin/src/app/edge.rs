@@ -11,7 +11,7 @@ use router_core::{
 };
 
 use crate::{
-    config::{Limits, ListenAt},
+    config::{EdgeRules, Limits, ListenAt},
     failure::Failure,
 };
 
@@ -77,14 +77,10 @@ impl Edge {
         listeners: Vec<Listener>,
         workers: NonZeroUsize,
         limits: Limits,
+        rules: EdgeRules,
         access_log: Option<Arc<dyn AccessLog>>,
     ) -> Result<Self, Failure> {
         let usual = ServerOptions::default();
-        let mut request_limits = usual.request_limits;
-        request_limits.line = limits.request_line;
-        request_limits.field_value = limits.header_value;
-        request_limits.fields = limits.header_count;
-        request_limits.head = limits.head_total;
         let options = ServerOptions {
             workers,
             connections_per_worker: limits
@@ -97,9 +93,12 @@ impl Edge {
             },
             head_timeout: limits.head_timeout,
             keepalive_timeout: limits.keepalive_timeout,
-            request_limits,
+            request_limits: limits.request,
+            response_limits: limits.response,
+            request_policy: rules.policy,
+            trusted_proxies: rules.trusted_proxies,
+            forwarded: rules.forwarded,
             access_log,
-            ..usual
         };
         Server::start(table, options, listeners).map(Self).map_err(|error| Failure::System {
             deed: "starting the router",

@@ -55,7 +55,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
     feed.declare(config.apps.clone()).await?;
     let inlet = (config.access_log != config::AccessLogTo::Off).then(|| log.inlet());
-    let edge = Edge::start(&table, listeners, config.workers, config.limits, inlet)?;
+    let edge = Edge::start(&table, listeners, config.workers, config.limits, config.edge.clone(), inlet)?;
 
     let (stop, stopped) = watch::channel(false);
     let (reloads, asked) = Reloads::new();

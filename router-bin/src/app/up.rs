@@ -26,7 +26,7 @@ use super::{
 use crate::{
     admin::{self, Admin, Readiness},
     cli::Up,
-    config::Limits,
+    config::{EdgeRules, Limits},
     failure::Failure,
     out,
 };
@@ -58,7 +58,8 @@ async fn run(flags: Up) -> Result<(), Failure> {
     let local = Local::start(definition, registry, Some(Arc::new(DrainedHere::new(&feed)))).await?;
     let log = LineThread::start(AppLog { runtime: Arc::clone(&local.app.runtime), app: app.clone() })?;
     let workers = workers.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let edge = Edge::start(&table, listeners, workers, Limits::default(), Some(log.inlet()))?;
+    let edge =
+        Edge::start(&table, listeners, workers, Limits::default(), EdgeRules::default(), Some(log.inlet()))?;
 
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::default();

@@ -2,6 +2,8 @@
 //! only good for finding more that is wrong.
 
 mod apps;
+mod edge;
+mod heads;
 mod listeners;
 
 use std::{
@@ -15,7 +17,7 @@ use super::{
     complaint::Complaints,
     raw::{RawConfig, RawLimits, RawRegistry},
     table::At,
-    units::{Size, Span},
+    units::Span,
 };
 
 /// How long requests may go on after a shutdown has begun, when nobody says. Heroku's 30 s from SIGTERM to SIGKILL.
@@ -41,6 +43,7 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
         drain_timeout: overrides.drain_timeout.or(written_drain).map_or(DRAIN_TIMEOUT, |span| span.0),
         drain_delay: written_delay.map_or(Duration::ZERO, |span| span.0),
         limits: limits(raw.limits, complaints),
+        edge: edge::check(raw.edge, complaints),
         admin: overrides.admin.clone().or(written_admin),
         registry: raw.registry.and_then(|registry| registry_listen(registry, complaints)),
         access_log: overrides.access_log.clone().or(written_log).unwrap_or_default(),
@@ -55,40 +58,22 @@ fn worker_count(workers: &At<u64>, complaints: &mut Complaints<'_>) -> Option<No
 
 fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
     let usual = Limits::default();
-    let head_at = raw.head_total.as_ref().or(raw.request_line.as_ref()).or(raw.header_value.as_ref());
-    let head_at = head_at.map(|size| size.at.clone()).unwrap_or_default();
-    let size = |key, written: Option<At<String>>, usual, complaints: &mut Complaints<'_>| {
-        written.and_then(|size| byte_size(key, &size, complaints)).unwrap_or(usual)
-    };
-    let request_line = size("request_line", raw.request_line, usual.request_line, complaints);
-    let header_value = size("header_value", raw.header_value, usual.header_value, complaints);
-    let head_total = size("head_total", raw.head_total, usual.head_total, complaints);
-    if head_total < request_line.max(header_value) {
-        let text = "`head_total` is smaller than `request_line` or `header_value`; make it at least as large";
-        complaints.add(&head_at, text);
-    }
-    let count = |key, written: Option<At<u64>>, most, complaints: &mut Complaints<'_>| {
-        written.and_then(|n| bounded(key, &n, 1..=most, &format!("write 1 to {most}"), complaints))
-    };
+    let (request, response) = heads::check(&raw, complaints);
     let wait = |key, written: Option<At<String>>, usual, complaints: &mut Complaints<'_>| {
         written.and_then(|span| positive(key, &span, complaints)).unwrap_or(usual)
     };
     Limits {
-        request_line,
-        header_value,
-        head_total,
-        header_count: count("header_count", raw.header_count, 10_000, complaints)
-            .unwrap_or(usual.header_count),
-        connections: count("connections", raw.connections, 10_000_000, complaints),
-        connections_per_client: count(
-            "connections_per_client",
-            raw.connections_per_client,
-            10_000_000,
-            complaints,
-        )
-        .and_then(NonZeroUsize::new),
-        kept_per_dyno: count("kept_per_dyno", raw.kept_per_dyno, 1_000_000, complaints),
-        kept_connections: count("kept_connections", raw.kept_connections, 10_000_000, complaints),
+        request,
+        response,
+        connections: raw.connections.and_then(|n| count("connections", &n, 10_000_000, complaints)),
+        connections_per_client: raw
+            .connections_per_client
+            .and_then(|n| count("connections_per_client", &n, 10_000_000, complaints))
+            .and_then(NonZeroUsize::new),
+        kept_per_dyno: raw.kept_per_dyno.and_then(|n| count("kept_per_dyno", &n, 1_000_000, complaints)),
+        kept_connections: raw
+            .kept_connections
+            .and_then(|n| count("kept_connections", &n, 10_000_000, complaints)),
         head_timeout: wait("head_timeout", raw.head_timeout, usual.head_timeout, complaints),
         keepalive_timeout: wait(
             "keepalive_timeout",
@@ -97,6 +82,10 @@ fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
             complaints,
         ),
     }
+}
+
+fn count(key: &str, written: &At<u64>, most: u64, complaints: &mut Complaints<'_>) -> Option<usize> {
+    bounded(key, written, 1..=most, &format!("write 1 to {most}"), complaints)
 }
 
 /// A span of time that is not nothing.
@@ -109,15 +98,6 @@ fn positive(key: &str, written: &At<String>, complaints: &mut Complaints<'_>) ->
         );
     }
     Some(span)
-}
-
-fn byte_size(key: &str, written: &At<String>, complaints: &mut Complaints<'_>) -> Option<usize> {
-    let size = parsed::<Size>(key, written, complaints)?.0;
-    let fits = (256..=1 << 20).contains(&size);
-    if !fits {
-        complaints.add(&written.at, format!("`{key}` is {:?}; write 256B to 1MiB", written.value));
-    }
-    fits.then_some(size)
 }
 
 fn registry_listen(raw: RawRegistry, complaints: &mut Complaints<'_>) -> Option<RegistryListen> {

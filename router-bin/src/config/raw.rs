@@ -16,6 +16,7 @@ pub(crate) struct RawConfig {
     pub(crate) drain_timeout: Option<At<String>>,
     pub(crate) drain_delay: Option<At<String>>,
     pub(crate) limits: RawLimits,
+    pub(crate) edge: RawEdge,
     pub(crate) admin: Option<At<String>>,
     pub(crate) registry: Option<RawRegistry>,
     pub(crate) access_log: Option<At<String>>,
@@ -36,15 +37,33 @@ pub(crate) struct RawListener {
 #[derive(Debug, Default)]
 pub(crate) struct RawLimits {
     pub(crate) request_line: Option<At<String>>,
+    pub(crate) method: Option<At<String>>,
+    pub(crate) header_name: Option<At<String>>,
     pub(crate) header_value: Option<At<String>>,
     pub(crate) header_count: Option<At<u64>>,
     pub(crate) head_total: Option<At<String>>,
+    pub(crate) chunk_line: Option<At<String>>,
+    pub(crate) trailers: Option<At<String>>,
+    pub(crate) response_status_line: Option<At<String>>,
+    pub(crate) response_header: Option<At<String>>,
+    pub(crate) response_cookie: Option<At<String>>,
+    pub(crate) response_header_count: Option<At<u64>>,
+    pub(crate) response_head_total: Option<At<String>>,
     pub(crate) connections: Option<At<u64>>,
     pub(crate) connections_per_client: Option<At<u64>>,
     pub(crate) kept_per_dyno: Option<At<u64>>,
     pub(crate) kept_connections: Option<At<u64>>,
     pub(crate) head_timeout: Option<At<String>>,
     pub(crate) keepalive_timeout: Option<At<String>>,
+}
+
+/// `[edge]`
+#[derive(Debug, Default)]
+pub(crate) struct RawEdge {
+    pub(crate) underscores: Option<At<String>>,
+    pub(crate) content_length_with_chunked: Option<At<String>>,
+    pub(crate) trusted_proxies: Option<At<Vec<At<String>>>>,
+    pub(crate) forwarded: Option<At<bool>>,
 }
 
 /// `[registry]`
@@ -115,6 +134,7 @@ fn config(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawConfig 
         drain_timeout: keys.string("drain_timeout", complaints),
         drain_delay: keys.string("drain_delay", complaints),
         limits: limits(keys.table("limits", "[limits]", complaints), complaints),
+        edge: edge(keys.table("edge", "[edge]", complaints), complaints),
         admin: one_string(keys.table("admin", "[admin]", complaints), "listen", complaints),
         registry: registry(keys.table("registry", "[registry]", complaints), complaints),
         access_log: one_string(keys.table("log", "[log]", complaints), "access", complaints),
@@ -153,15 +173,35 @@ fn listener(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawListe
 fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits {
     let raw = RawLimits {
         request_line: keys.string("request_line", complaints),
+        method: keys.string("method", complaints),
+        header_name: keys.string("header_name", complaints),
         header_value: keys.string("header_value", complaints),
         header_count: keys.number("header_count", complaints),
         head_total: keys.string("head_total", complaints),
+        chunk_line: keys.string("chunk_line", complaints),
+        trailers: keys.string("trailers", complaints),
+        response_status_line: keys.string("response_status_line", complaints),
+        response_header: keys.string("response_header", complaints),
+        response_cookie: keys.string("response_cookie", complaints),
+        response_header_count: keys.number("response_header_count", complaints),
+        response_head_total: keys.string("response_head_total", complaints),
         connections: keys.number("connections", complaints),
         connections_per_client: keys.number("connections_per_client", complaints),
         kept_per_dyno: keys.number("kept_per_dyno", complaints),
         kept_connections: keys.number("kept_connections", complaints),
         head_timeout: keys.string("head_timeout", complaints),
         keepalive_timeout: keys.string("keepalive_timeout", complaints),
+    };
+    keys.finish(complaints);
+    raw
+}
+
+fn edge(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawEdge {
+    let raw = RawEdge {
+        underscores: keys.string("underscores", complaints),
+        content_length_with_chunked: keys.string("content_length_with_chunked", complaints),
+        trusted_proxies: keys.strings("trusted_proxies", complaints),
+        forwarded: keys.boolean("forwarded", complaints),
     };
     keys.finish(complaints);
     raw

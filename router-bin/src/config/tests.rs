@@ -1,3 +1,5 @@
+mod wire;
+
 use std::time::Duration;
 
 use busbar_registry::{Balance, Millis};
@@ -113,14 +115,15 @@ fn every_key_is_understood() {
     );
     let (record, routing) = (&config.apps[0].record, &config.apps[0].record.routing);
     assert_eq!(
-        (config.limits.request_line, config.limits.head_total, config.limits.connections),
+        (config.limits.request.line, config.limits.request.head, config.limits.connections),
         (4096, 16384, Some(10))
     );
     assert_eq!(config.limits.connections_per_client, NonZeroUsize::new(3));
     assert_eq!((config.limits.kept_per_dyno, config.limits.kept_connections), (Some(4), Some(5)));
     assert_eq!(config.listen.len(), 4);
     assert_eq!(config.listen[2], ListenAt { mode: 0o666, ..listen_at("unix:/run/http.sock") });
-    let from = vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+    let from = ["10.0.0.0/8", "192.0.2.1"].into_iter().map(|network| network.parse().unwrap()).collect();
+    let from = Some(from);
     assert_eq!(config.listen[3].proxy_protocol, Some(ProxyProtocol { from }));
     assert_eq!(config.admin, Some(AdminListen::At(Endpoint::Unix("/tmp/admin.sock".into()))));
     assert_eq!(config.access_log, AccessLogTo::File("/var/log/busbar.log".into()));
@@ -158,7 +161,7 @@ fn each_mistake_about_listeners_is_refused_in_words_that_help() {
         ("[[listener]]\naddress = \"127.0.0.1:1\"\nfrom = [\"::/0\"]", "3:8: `from` says whose"),
         (
             "[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol = true\nfrom = [\"10.0.0.0/33\"]",
-            "4:9: bad network \"10.0.0.0/33\"; write an address and a prefix length",
+            "4:9: proxy \"10.0.0.0/33\": write a network like 10.0.0.0/8",
         ),
         (
             "[[listener]]\naddress = \"0.0.0.0:1\"\nproxy_protocol = true",
@@ -309,6 +312,7 @@ fn every_example_of_the_manual_is_valid_and_every_key_is_in_it() {
         "[[listener]]\nx1 = 1\n",
         "x1 = 1\n",
         "[limits]\nx1 = 1\n",
+        "[edge]\nx1 = 1\n",
         "[admin]\nx1 = 1\n",
         "[log]\nx1 = 1\n",
         "[registry]\nx1 = 1\n",

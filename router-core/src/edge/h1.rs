@@ -19,7 +19,7 @@ use crate::{
     io::Transport,
     observe::counters::Closed,
     proxy::{self, After, Call, Papers, Request},
-    route::{Fault, Moment, forward::Arrival},
+    route::{Fault, Moment},
     worker::{
         Worker,
         buffers::{Buffer, LentDesk},
@@ -143,11 +143,7 @@ async fn request<T: Transport>(
         bytes: &desk.text,
         fields: &desk.request_fields,
         head,
-        arrival: Arrival {
-            client: peer.client,
-            tls: peer.tls,
-            port: head.host.port().unwrap_or(if peer.tls { 443 } else { 80 }),
-        },
+        arrival: head::arrival(worker, peer, head, &desk.request_fields, &desk.text),
         received: worker.now(),
     };
     let papers = Papers {

@@ -1,34 +1,33 @@
 //! Connections that a proxy in front has made for somebody: the PROXY header says for whom.
 //!
-//! - [`ProxyProtocol`]: who may say so. [`Network`]: a range of addresses, `10.0.0.0/8`.
+//! - [`ProxyProtocol`]: who may say so.
 //! - [`parse`](mod@parse): the header itself, version 1 and 2, as a pure function.
 //! - [`receive`]: reads it from a connection.
 
-mod network;
 pub(crate) mod parse;
 
 use std::{future::poll_fn, net::IpAddr, task::Poll};
 
-pub use self::network::Network;
 use self::parse::{Header, Parsed, Source};
 use crate::{
     io::Transport,
     observe::counters::Closed,
+    route::forward::TrustedProxies,
     worker::{Worker, buffers::Buffer, sweep::Timer},
 };
 
 /// Who may connect where PROXY headers are believed. Everybody else is closed without a word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyProtocol {
-    /// The proxies' addresses; empty: anybody's. A proxy on a socket file is always let in.
-    pub from: Vec<Network>,
+    /// The proxies; `None`: anybody. A proxy on a socket file is always let in.
+    pub from: Option<TrustedProxies>,
 }
 
 impl ProxyProtocol {
     /// Whether a connection from there may say for whom it is made.
     pub fn admits(&self, peer: Option<IpAddr>) -> bool {
         match peer {
-            Some(peer) => self.from.is_empty() || self.from.iter().any(|network| network.contains(peer)),
+            Some(peer) => self.from.as_ref().is_none_or(|from| from.contains(peer)),
             None => true,
         }
     }

@@ -3,6 +3,7 @@
 use super::{
     chunked::{BadChunk, Chunked, KeepFraming, Step},
     framing::Framing,
+    limits::ChunkLimits,
 };
 
 /// The state of one body.
@@ -24,6 +25,14 @@ impl Body {
             Framing::Length(length) => Self::Length(length),
             Framing::Chunked => Self::Chunked(Chunked::new(keep)),
             Framing::UntilClose => Self::UntilClose,
+        }
+    }
+
+    /// The same body with these bounds on its chunks.
+    pub(crate) fn within(self, limits: ChunkLimits) -> Self {
+        match self {
+            Self::Chunked(chunked) => Self::Chunked(chunked.within(limits)),
+            other => other,
         }
     }
 

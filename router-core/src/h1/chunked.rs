@@ -5,14 +5,19 @@
 //! - [`Step`]: how far one call got.
 //!
 //! Size lines and the trailer section are only read when they are there whole, so a cut anywhere gives the same
-//! result; what is held back meanwhile is bounded by [`MAX_SIZE_LINE`] and [`MAX_TRAILERS`].
+//! result; what is held back meanwhile is bounded by [`ChunkLimits`].
 
-use super::field::{Kind, is_token};
+use super::{
+    field::{Kind, is_token, is_x_forwarded},
+    framing::LONGEST_BODY,
+    limits::ChunkLimits,
+};
 
-/// The longest size line, extensions included.
-pub(crate) const MAX_SIZE_LINE: usize = 1024;
-/// The longest trailer section.
-pub(crate) const MAX_TRAILERS: usize = 8192;
+/// How much longer all size lines together may be than the data: an extension for each byte makes a small body an
+/// expensive one.
+const MOST_OVERHEAD: u32 = 16 * 1024;
+/// A size line and its CRLFs as short as they usually are; what goes beyond is overhead.
+const USUAL_LINE: usize = 16;
 
 /// The bytes are not a chunked body; nothing after this point can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,10 @@ pub(crate) struct Chunked {
     state: State,
     /// Pass on chunk by chunk, or (for a client that knows no chunks) the data alone.
     framing: KeepFraming,
+    line: u16,
+    trailers: u16,
+    /// What the size lines so far had too much, less the data.
+    overhead: u32,
 }
 
 /// Whether the framing itself is passed on.
@@ -79,10 +88,10 @@ impl Cursor<'_> {
     fn line(&self, max: usize) -> Result<Option<usize>, BadChunk> {
         let rest = self.rest();
         match memchr::memchr(b'\n', rest) {
-            Some(at) if at > max => Err(BadChunk),
+            Some(at) if at > max.saturating_add(1) => Err(BadChunk),
             Some(at) if at > 0 && rest[at - 1] == b'\r' => Ok(Some(at - 1)),
             Some(_) => Err(BadChunk), // a bare LF
-            None if rest.len() > max => Err(BadChunk),
+            None if rest.len() > max.saturating_add(1) => Err(BadChunk),
             None => Ok(None),
         }
     }
@@ -90,7 +99,15 @@ impl Cursor<'_> {
 
 impl Chunked {
     pub(crate) fn new(framing: KeepFraming) -> Self {
-        Self { state: State::SizeLine, framing }
+        Self { state: State::SizeLine, framing, line: 0, trailers: 0, overhead: 0 }
+            .within(ChunkLimits::default())
+    }
+
+    /// The same body with other bounds.
+    #[expect(clippy::cast_possible_truncation, reason = "both are at most MOST, which fits")]
+    pub(crate) fn within(self, limits: ChunkLimits) -> Self {
+        let bounded = |limit: usize| limit.min(ChunkLimits::MOST) as u16;
+        Self { line: bounded(limits.line), trailers: bounded(limits.trailers), ..self }
     }
 
     /// Whether the last byte of the body was read.
@@ -136,8 +153,9 @@ impl Chunked {
     }
 
     fn size_line(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, BadChunk> {
-        let Some(line) = cursor.line(MAX_SIZE_LINE)? else { return Ok(false) };
+        let Some(line) = cursor.line(self.line.into())? else { return Ok(false) };
         let (digits, size) = size(&cursor.rest()[..line])?;
+        self.account(line, size)?;
         if self.framing == KeepFraming::Yes {
             cursor.keep(digits);
             cursor.drop(line - digits);
@@ -147,6 +165,14 @@ impl Chunked {
         }
         self.state = if size == 0 { State::Trailers } else { State::Data(size) };
         Ok(true)
+    }
+
+    /// Extensions may not outgrow the data.
+    fn account(&mut self, line: usize, size: u64) -> Result<(), BadChunk> {
+        let more = u32::try_from(line.saturating_sub(USUAL_LINE)).unwrap_or(u32::MAX);
+        let less = u32::try_from(size).unwrap_or(u32::MAX);
+        self.overhead = self.overhead.saturating_add(more).saturating_sub(less);
+        if self.overhead > MOST_OVERHEAD { Err(BadChunk) } else { Ok(()) }
     }
 
     fn data(&mut self, cursor: &mut Cursor<'_>, left: u64) -> bool {
@@ -173,11 +199,11 @@ impl Chunked {
     }
 
     fn trailers(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, BadChunk> {
-        if !has_whole_trailers(cursor.rest())? {
+        if !has_whole_trailers(cursor.rest(), self.trailers.into())? {
             return Ok(false);
         }
         loop {
-            let line = cursor.line(MAX_TRAILERS)?.ok_or(BadChunk)?;
+            let line = cursor.line(usize::MAX)?.ok_or(BadChunk)?;
             let keep = line == 0 || may_pass(&cursor.rest()[..line])?;
             if keep && self.framing == KeepFraming::Yes {
                 cursor.keep(line + 2);
@@ -200,6 +226,9 @@ fn size(line: &[u8]) -> Result<(usize, u64), BadChunk> {
     }
     let value = line[..digits].iter().fold(0u64, |sum, b| (sum << 4) | u64::from(hex(*b)));
     let extension = line[digits..].trim_ascii_start();
+    if value > LONGEST_BODY {
+        return Err(BadChunk);
+    }
     let well_formed = extension.is_empty() && digits == line.len()
         || extension.first() == Some(&b';')
             && extension.iter().all(|b| *b == b'\t' || (*b >= b' ' && *b != 0x7f));
@@ -214,12 +243,14 @@ const fn hex(digit: u8) -> u8 {
 }
 
 /// Whether the section's empty line is there.
-fn has_whole_trailers(rest: &[u8]) -> Result<bool, BadChunk> {
-    if memchr::memchr_iter(b'\n', rest).any(|at| at == 0 || rest[at - 1] != b'\r') {
-        return Err(BadChunk); // a bare LF
+fn has_whole_trailers(rest: &[u8], most: usize) -> Result<bool, BadChunk> {
+    let end = if rest.starts_with(b"\r\n") { Some(0) } else { memchr::memmem::find(rest, b"\r\n\r\n") };
+    let section = &rest[..end.unwrap_or(rest.len())];
+    if section.len() > most || memchr::memchr_iter(b'\n', section).any(|at| at == 0 || rest[at - 1] != b'\r')
+    {
+        return Err(BadChunk); // too long, or a bare LF
     }
-    let whole = rest.starts_with(b"\r\n") || memchr::memmem::find(rest, b"\r\n\r\n").is_some();
-    if !whole && rest.len() > MAX_TRAILERS { Err(BadChunk) } else { Ok(whole) }
+    Ok(end.is_some())
 }
 
 /// Whether a trailer may be passed on: it must be a field, and none that frames, routes or authenticates
@@ -231,10 +262,40 @@ fn may_pass(line: &[u8]) -> Result<bool, BadChunk> {
     if !is_token(name) || !value.iter().all(printable) {
         return Err(BadChunk);
     }
-    let forbidden =
-        ["authorization", "content-encoding", "content-type", "content-range", "trailer", "cookie"];
-    Ok(Kind::of(name) == Kind::Other && !forbidden.iter().any(|f| name.eq_ignore_ascii_case(f.as_bytes())))
+    let may = matches!(Kind::of(name), Kind::Other | Kind::Underscored)
+        && !is_x_forwarded(name)
+        && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()));
+    Ok(may)
 }
+
+/// Fields whose meaning must be known before the body, besides those a proxy acts on.
+const FORBIDDEN: [&str; 25] = [
+    "age",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expires",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "location",
+    "max-forwards",
+    "pragma",
+    "proxy-authenticate",
+    "range",
+    "retry-after",
+    "set-cookie2",
+    "strict-transport-security",
+    "trailer",
+    "vary",
+    "warning",
+    "www-authenticate",
+];
 
 #[cfg(test)]
 mod tests {
@@ -312,10 +373,37 @@ mod tests {
 
     #[test]
     fn a_size_line_and_trailers_have_bounds() {
-        let line = format!("5;{}", "x".repeat(MAX_SIZE_LINE));
+        let ChunkLimits { line, trailers } = ChunkLimits::default();
+        let line = format!("5;{}", "x".repeat(line));
         assert_eq!(run(&[line.as_bytes()], KeepFraming::Yes), Err(BadChunk));
-        let trailers = format!("0\r\na: {}", "x".repeat(MAX_TRAILERS));
+        let trailers = format!("0\r\na: {}", "x".repeat(trailers));
         assert_eq!(run(&[trailers.as_bytes()], KeepFraming::Yes), Err(BadChunk));
+    }
+
+    #[test]
+    fn bounds_can_be_set_but_not_beyond_what_a_buffer_holds() {
+        let small = Chunked::new(KeepFraming::Yes).within(ChunkLimits { line: 4, trailers: 10 });
+        assert_eq!(small.clone().step(&mut b"5;abc\r\n".to_vec()), Err(BadChunk));
+        assert!(small.clone().step(&mut b"5;ab\r\n".to_vec()).is_ok_and(|step| step.read == 6));
+        assert!(small.clone().step(&mut b"0\r\nab: cdefgh\r\n\r\n".to_vec()).is_ok_and(|step| step.done));
+        let mut too_long = small;
+        let mut bytes = b"0\r\nab: cdefghi\r\n\r\n".to_vec();
+        let first = too_long.step(&mut bytes).unwrap();
+        assert_eq!(too_long.step(&mut bytes.split_off(first.read)), Err(BadChunk));
+        let huge =
+            Chunked::new(KeepFraming::Yes).within(ChunkLimits { line: usize::MAX, trailers: usize::MAX });
+        assert_eq!(
+            (usize::from(huge.line), usize::from(huge.trailers)),
+            (ChunkLimits::MOST, ChunkLimits::MOST)
+        );
+    }
+
+    #[test]
+    fn extensions_may_not_outgrow_the_data() {
+        let many = format!("1;{}\r\nx\r\n", "a".repeat(1000)).repeat(20) + "0\r\n\r\n";
+        assert_eq!(run(&[many.as_bytes()], KeepFraming::Yes), Err(BadChunk));
+        let few = format!("400;{}\r\n{}\r\n", "a".repeat(1000), "x".repeat(1024)).repeat(20) + "0\r\n\r\n";
+        assert!(run(&[few.as_bytes()], KeepFraming::Yes).is_ok_and(|(_, done, _)| done));
     }
 
     proptest! {

@@ -48,9 +48,12 @@ pub(crate) enum Kind {
     ContentLength,
     Date,
     Expect,
+    Forwarded,
     Host,
     Http2Settings,
     KeepAlive,
+    /// What CGI takes for a setting of its own (`HTTP_PROXY`): never passed on.
+    Proxy,
     ProxyAuthorization,
     ProxyConnection,
     SetCookie,
@@ -63,19 +66,26 @@ pub(crate) enum Kind {
     XForwardedProto,
     XRequestId,
     XRequestStart,
-    /// A name that becomes one of the above when an app reads `_` as `-` (as CGI and WSGI do): never passed on.
+    /// A name that becomes one of the above, or another `X-Forwarded-` one, when an app reads `_` as `-` (as CGI and
+    /// WSGI do): never passed on.
     Shadow,
+    /// Another name with `_`.
+    Underscored,
     Other,
 }
 
 impl Kind {
     /// What a header of this name means. Names are compared without regard to case.
     pub(crate) fn of(name: &[u8]) -> Self {
-        let kind = Self::exact(name);
-        if kind == Self::Other && memchr::memchr(b'_', name).is_some() && shadows(name) {
-            Self::Shadow
-        } else {
-            kind
+        match Self::exact(name) {
+            Self::Other if memchr::memchr(b'_', name).is_some() => {
+                if shadows(name) {
+                    Self::Shadow
+                } else {
+                    Self::Underscored
+                }
+            }
+            kind => kind,
         }
     }
 
@@ -86,9 +96,11 @@ impl Kind {
             3 if is("via") => Self::Via,
             4 if is("host") => Self::Host,
             4 if is("date") => Self::Date,
+            5 if is("proxy") => Self::Proxy,
             6 if is("accept") => Self::Accept,
             6 if is("expect") => Self::Expect,
             7 if is("upgrade") => Self::Upgrade,
+            9 if is("forwarded") => Self::Forwarded,
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::KeepAlive,
             10 if is("set-cookie") => Self::SetCookie,
@@ -123,12 +135,20 @@ impl Kind {
     }
 }
 
+/// Every name that is known, and the beginning of every other one that is reserved, fits into this.
+const LONGEST: usize = 20;
+
 fn shadows(name: &[u8]) -> bool {
-    let mut dashed = [0u8; 20];
-    let Some(dashed) = dashed.get_mut(..name.len()) else { return false };
-    dashed.copy_from_slice(name);
+    let mut dashed = [0u8; LONGEST];
+    let (dashed, _) = dashed.split_at_mut(name.len().min(LONGEST));
+    dashed.copy_from_slice(&name[..dashed.len()]);
     dashed.iter_mut().filter(|b| **b == b'_').for_each(|b| *b = b'-');
-    Kind::exact(dashed) != Kind::Other
+    is_x_forwarded(dashed) || (name.len() <= LONGEST && Kind::exact(dashed) != Kind::Other)
+}
+
+/// `X-Forwarded-`, whatever comes behind it.
+pub(crate) fn is_x_forwarded(name: &[u8]) -> bool {
+    name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case(b"x-forwarded-"))
 }
 
 /// The elements of a comma-separated list, trimmed; empty ones are left out (RFC 9110 §5.6.1).
@@ -156,7 +176,9 @@ mod tests {
     fn an_underscored_framing_header_is_a_shadow() {
         assert_eq!(Kind::of(b"Transfer_Encoding"), Kind::Shadow);
         assert_eq!(Kind::of(b"x_forwarded-for"), Kind::Shadow);
-        assert_eq!(Kind::of(b"my_header"), Kind::Other);
+        assert_eq!(Kind::of(b"X-Forwarded_A-Name-Nobody-Knows"), Kind::Shadow);
+        assert_eq!(Kind::of(b"my_header"), Kind::Underscored);
+        assert_eq!(Kind::of(b"transfer_encoding_and_more"), Kind::Underscored);
     }
 
     #[test]

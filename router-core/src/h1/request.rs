@@ -11,6 +11,7 @@ use super::{
     field::{Field, Kind, Span, is_token, list},
     framing::{ContentLength, Framing, TransferEncoding},
     limits::RequestLimits,
+    policy::{ContentLengthWithChunked, RequestPolicy, Underscores},
 };
 use crate::route::{
     fault::{Fault, RequestError, RequestFlaw},
@@ -47,7 +48,7 @@ pub(crate) struct RequestHead {
     pub(crate) persistence: Persistence,
     /// `Expect: 100-continue`.
     pub(crate) expects_continue: bool,
-    /// `Connection: upgrade` with an Upgrade header.
+    /// `Connection: upgrade` with an Upgrade header that names something other than HTTP/2.
     pub(crate) upgrade: bool,
     /// Connection names further headers, which go no further either.
     pub(crate) names_in_connection: bool,
@@ -63,13 +64,14 @@ pub(crate) struct RequestHead {
 pub(crate) fn parse(
     buf: &[u8],
     limits: &RequestLimits,
+    policy: RequestPolicy,
     fields: &mut Vec<Field>,
 ) -> Result<Option<RequestHead>, Fault> {
     let mut few = [MaybeUninit::uninit(); 48];
-    match parse_into(buf, limits, fields, &mut few) {
+    match parse_into(buf, limits, policy, fields, &mut few) {
         Err(Fault::RequestFlaw(RequestFlaw::TooManyHeaders)) if limits.fields > few.len() => {
             let mut many = vec![MaybeUninit::uninit(); limits.fields + 1];
-            parse_into(buf, limits, fields, &mut many)
+            parse_into(buf, limits, policy, fields, &mut many)
         }
         parsed => parsed,
     }
@@ -78,6 +80,7 @@ pub(crate) fn parse(
 fn parse_into<'b>(
     buf: &'b [u8],
     limits: &RequestLimits,
+    policy: RequestPolicy,
     fields: &mut Vec<Field>,
     room: &mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<Option<RequestHead>, Fault> {
@@ -85,7 +88,7 @@ fn parse_into<'b>(
     let length = match request.parse_with_uninit_headers(buf, room) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(too_long_already(buf, limits).map(|()| None)?),
-        Err(error) => return Err(flaw(error, buf).into()),
+        Err(error) => return Err(flaw(error, buf, limits).into()),
     };
     if length > limits.head {
         return Err(RequestFlaw::HeadTooLarge.into());
@@ -105,7 +108,7 @@ fn parse_into<'b>(
         target: Span::of(buf, request.path.unwrap_or_default().as_bytes()),
         version: if request.version == Some(0) { Version::Http10 } else { Version::Http11 },
     };
-    read(buf, length, line, limits, fields).map(Some)
+    read(buf, length, line, (limits, policy), fields).map(Some)
 }
 
 /// A head that is not whole yet may already be beyond its bounds.
@@ -157,6 +160,7 @@ struct Facts {
     keep_alive: bool,
     upgrade_option: bool,
     upgrade_field: bool,
+    upgrade_known: bool,
     names_in_connection: bool,
     expects_continue: bool,
 }
@@ -165,7 +169,7 @@ fn read(
     buf: &[u8],
     length: usize,
     line: RequestLine,
-    limits: &RequestLimits,
+    (limits, policy): (&RequestLimits, RequestPolicy),
     fields: &[Field],
 ) -> Result<RequestHead, Fault> {
     let method = line.method.of_buffer(buf);
@@ -177,7 +181,7 @@ fn read(
     }
     let mut facts = Facts::default();
     for field in fields {
-        facts.fold(field, buf)?;
+        facts.fold(field, buf, policy)?;
     }
     let host_field = facts.host.ok_or(RequestFlaw::MissingHost)?;
     let host = Host::parse(host_field.of_buffer(buf)).map_err(|_| RequestFlaw::BadHost)?;
@@ -189,10 +193,10 @@ fn read(
         method: line.method,
         target: target(buf, line.target, method, &host)?,
         host_field,
-        framing: facts.framing(line.version)?,
+        framing: facts.framing(line.version, policy)?,
         persistence: facts.persistence(line.version),
         expects_continue: facts.expects_continue && line.version == Version::Http11,
-        upgrade: facts.upgrade_option && line.version == Version::Http11,
+        upgrade: facts.upgrade_option && facts.upgrade_known && line.version == Version::Http11,
         names_in_connection: facts.names_in_connection,
         is_head: method == b"HEAD",
         is_idempotent: matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE" | b"TRACE"),
@@ -202,7 +206,7 @@ fn read(
 }
 
 impl Facts {
-    fn fold(&mut self, field: &Field, buf: &[u8]) -> Result<(), Fault> {
+    fn fold(&mut self, field: &Field, buf: &[u8], policy: RequestPolicy) -> Result<(), Fault> {
         let value = field.value.of_buffer(buf);
         match field.kind {
             Kind::Host if self.host.is_some() => return Err(RequestFlaw::SeveralHosts.into()),
@@ -211,7 +215,11 @@ impl Facts {
             Kind::TransferEncoding => self.encoding = self.encoding.fold(value),
             Kind::Connection => self.connection(value)?,
             Kind::Upgrade => {
-                self.upgrade_field = list(value).any(|token| !token.eq_ignore_ascii_case(b"h2c"));
+                self.upgrade_field = true;
+                self.upgrade_known |= upgrades(value).next().is_some();
+            }
+            Kind::Shadow | Kind::Underscored if policy.underscores == Underscores::Refuse => {
+                return Err(RequestFlaw::Underscore.into());
             }
             Kind::Expect => self.expect(value)?,
             _ => {}
@@ -246,13 +254,19 @@ impl Facts {
         }
     }
 
-    fn framing(&self, version: Version) -> Result<Framing, RequestFlaw> {
+    fn framing(&self, version: Version, policy: RequestPolicy) -> Result<Framing, RequestFlaw> {
         match (self.encoding, self.length) {
-            (TransferEncoding::Bad, _) => Err(RequestFlaw::BadTransferEncoding),
-            (TransferEncoding::Chunked, _) if version == Version::Http10 => {
+            (TransferEncoding::Bad | TransferEncoding::Open, _) => Err(RequestFlaw::BadTransferEncoding),
+            (TransferEncoding::Chunked | TransferEncoding::Unknown, _) if version == Version::Http10 => {
                 Err(RequestFlaw::BadTransferEncoding)
             }
+            (TransferEncoding::Unknown, _) => Err(RequestFlaw::UnknownTransferEncoding),
             (TransferEncoding::Chunked, ContentLength::Absent) => Ok(Framing::Chunked),
+            (TransferEncoding::Chunked, ContentLength::Is(_))
+                if policy.content_length_with_chunked == ContentLengthWithChunked::ChunkedWins =>
+            {
+                Ok(Framing::Chunked)
+            }
             (TransferEncoding::Chunked, _) => Err(RequestFlaw::ContentLengthAndTransferEncoding),
             (TransferEncoding::Absent, ContentLength::Bad) => Err(RequestFlaw::BadContentLength),
             (TransferEncoding::Absent, ContentLength::Different) => Err(RequestFlaw::SeveralContentLengths),
@@ -261,14 +275,27 @@ impl Facts {
         }
     }
 
-    const fn persistence(&self, version: Version) -> Persistence {
+    fn persistence(&self, version: Version) -> Persistence {
+        let two_lengths = self.encoding == TransferEncoding::Chunked && self.length != ContentLength::Absent;
         match version {
-            _ if self.close => Persistence::Close,
+            _ if self.close || two_lengths => Persistence::Close,
             Version::Http11 => Persistence::KeepAlive,
             Version::Http10 if self.keep_alive => Persistence::KeepAlive,
             Version::Http10 => Persistence::Close,
         }
     }
+}
+
+/// What an Upgrade header asks for. HTTP/2 is not among it: it is spoken to the router or not at all, and a dyno that
+/// switched to it would speak past the router.
+pub(crate) fn upgrades(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_http2 = |token: &[u8]| {
+        let (start, version) = token.split_at_checked(6).unwrap_or((token, b""));
+        token.eq_ignore_ascii_case(b"h2c")
+            || token.eq_ignore_ascii_case(b"h2")
+            || (start.eq_ignore_ascii_case(b"http/2") && (version.is_empty() || version.starts_with(b".")))
+    };
+    list(value).filter(move |token| !is_http2(token))
 }
 
 /// The target in origin-form. An absolute-form's authority must name the same host as the Host header.
@@ -295,26 +322,38 @@ fn absolute_form<'b>(whole: &'b [u8], host: &Host) -> Result<&'b [u8], RequestFl
 }
 
 /// What httparse stumbled over, told more exactly. Only for heads that are refused anyway.
-fn flaw(error: httparse::Error, buf: &[u8]) -> RequestFlaw {
-    let line = |at: usize| buf[at..].split(|b| *b == b'\n').next().unwrap_or_default();
-    let first = line(0);
+fn flaw(error: httparse::Error, buf: &[u8], limits: &RequestLimits) -> RequestFlaw {
+    let mut lines = buf.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let first = lines.next().unwrap_or_default();
+    let has_version = first.ends_with(b" HTTP/1.1") || first.ends_with(b" HTTP/1.0");
     match error {
         httparse::Error::TooManyHeaders => RequestFlaw::TooManyHeaders,
-        httparse::Error::Version if first.windows(5).any(|w| w == b"HTTP/") => {
-            RequestFlaw::VersionNotSupported
-        }
+        _ if first.len() > limits.line => RequestFlaw::TargetTooLong,
+        httparse::Error::Version if is_other_version(first) => RequestFlaw::VersionNotSupported,
         httparse::Error::Version | httparse::Error::Token | httparse::Error::Status => {
             RequestFlaw::BadRequestLine
         }
+        httparse::Error::NewLine if !has_version => RequestFlaw::BadRequestLine,
         httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => {
-            header_flaw(buf.split(|b| *b == b'\n').skip(1))
+            header_flaw(lines)
         }
     }
 }
 
+/// Whether a request line is sound but for the number of its version.
+fn is_other_version(line: &[u8]) -> bool {
+    let mut parts = line.split(|b| *b == b' ');
+    let (method, target, version) = (parts.next(), parts.next(), parts.next());
+    let number = version.and_then(|version| version.strip_prefix(b"HTTP/")).unwrap_or_default();
+    method.is_some_and(is_token)
+        && target.is_some_and(|target| !target.is_empty())
+        && parts.next().is_none()
+        && number.first().is_some_and(u8::is_ascii_digit)
+        && number.iter().all(|b| b.is_ascii_digit() || *b == b'.')
+}
+
 fn header_flaw<'b>(lines: impl Iterator<Item = &'b [u8]>) -> RequestFlaw {
     for line in lines {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let name = memchr::memchr(b':', line).map(|colon| &line[..colon]);
         match (line.first(), name) {
             (None, _) => break,
@@ -322,7 +361,8 @@ fn header_flaw<'b>(lines: impl Iterator<Item = &'b [u8]>) -> RequestFlaw {
             (_, Some(name)) if name.ends_with(b" ") || name.ends_with(b"\t") => {
                 return RequestFlaw::SpaceBeforeColon;
             }
-            _ if line.contains(&0) => return RequestFlaw::ControlByte,
+            _ if line.contains(&b'\r') => return RequestFlaw::BareCr,
+            _ if line.iter().any(|b| b.is_ascii_control() && *b != b'\t') => return RequestFlaw::ControlByte,
             _ => {}
         }
     }

@@ -81,6 +81,9 @@ fn parse_into<'b>(
     fields: &mut Vec<Field>,
     room: &mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<Option<ResponseHead>, Unparsed> {
+    if let Some(b'\r' | b'\n') = buf.first() {
+        return Err(Fault::PoorlyFormattedResponse.into()); // httparse would skip an empty line
+    }
     let mut response = httparse::Response::new(&mut []);
     let parsed =
         httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, buf, room);
@@ -90,6 +93,12 @@ fn parse_into<'b>(
         Err(httparse::Error::TooManyHeaders) => return Err(Unparsed::TooManyHeaders),
         Err(_) => return Err(Fault::PoorlyFormattedResponse.into()),
     };
+    if response.headers.len() > limits.fields {
+        return Err(Unparsed::TooManyHeaders);
+    }
+    if length > limits.head {
+        return Err(Fault::ResponseRestriction(Restriction::Header).into());
+    }
     fields.clear();
     fields.extend(response.headers.iter().map(|header| Field {
         name: Span::of(buf, header.name.as_bytes()),
@@ -183,16 +192,22 @@ fn read(
         }
     }
     let framing = framing(encoding, content_length)?;
-    // Both at once: the coding counts (RFC 9112 §6.3), but who writes that is not trusted with another request.
-    let ambiguous = encoding != TransferEncoding::Absent && content_length != ContentLength::Absent;
+    let (coded, counted) = (encoding != TransferEncoding::Absent, content_length != ContentLength::Absent);
+    // Both at once: the coding counts (RFC 9112 §6.3). A coding in HTTP/1.0, or a 204 that announces a body (§6.1):
+    // who writes that is not trusted with another request.
+    let doubtful = (coded && (counted || version == Version::Http10))
+        || (status == 204
+            && (coded || !matches!(content_length, ContentLength::Absent | ContentLength::Is(0))));
     let persistent = !close && (version == Version::Http11 || keep_alive);
-    let reusable = persistent && !ambiguous;
+    let reusable = persistent && !doubtful;
     Ok(ResponseHead { length, status, reason, framing, reusable, names_in_connection })
 }
 
 fn framing(encoding: TransferEncoding, length: ContentLength) -> Result<Framing, Fault> {
     match (encoding, length) {
-        (TransferEncoding::Bad, _) => Err(Fault::PoorlyFormattedResponse),
+        (TransferEncoding::Bad | TransferEncoding::Open | TransferEncoding::Unknown, _) => {
+            Err(Fault::PoorlyFormattedResponse)
+        }
         (TransferEncoding::Chunked, _) => Ok(Framing::Chunked),
         (TransferEncoding::Absent, ContentLength::Bad | ContentLength::Different) => {
             Err(Fault::ResponseRestriction(Restriction::ContentLength))

@@ -31,7 +31,7 @@ pub(super) enum Freshness {
 
 /// A connection to a dyno, and the request's place there.
 pub(super) struct Line {
-    pub(super) stream: Socket,
+    pub(super) stream: Box<Socket>,
     pub(super) slot: Slot,
     pub(super) reused: bool,
 }

@@ -28,6 +28,8 @@ pub(super) struct Downlink {
     /// What is buffered cannot be read without more behind it.
     needs_more: bool,
     ended: bool,
+    /// The connection broke: this is no end of a body until close.
+    broken: bool,
     /// Bytes received from the dyno.
     pub(super) received: u64,
 }
@@ -55,6 +57,7 @@ impl Downlink {
             skip: 0,
             needs_more: false,
             ended: false,
+            broken: false,
             received: 0,
         }
     }
@@ -99,8 +102,8 @@ impl Downlink {
     }
 
     /// From now on this body is relayed.
-    pub(super) fn begin_body(&mut self, framing: Framing, keep: KeepFraming) {
-        self.body = Body::new(framing, keep);
+    pub(super) fn begin_body(&mut self, framing: Framing, keep: KeepFraming, limits: &ResponseLimits) {
+        self.body = Body::new(framing, keep).within(limits.chunks);
     }
 
     /// Relays the body until its end, for as long as neither side makes it wait; then says which one does.
@@ -142,7 +145,7 @@ impl Downlink {
             };
             match received {
                 Some(_) => self.needs_more = false,
-                None if matches!(self.body, Body::UntilClose) => self.ended = true,
+                None if matches!(self.body, Body::UntilClose) && !self.broken => self.ended = true,
                 None => return Poll::Ready(Err(last_words(cx, client, Fault::ServerRequestInterrupted))),
             }
         }
@@ -186,6 +189,7 @@ impl Downlink {
     ) -> Poll<Option<usize>> {
         if self.buffer.is_none() {
             if ready!(dyno.poll_recv_ready(cx)).is_err() {
+                self.broken = true;
                 return Poll::Ready(None);
             }
             self.buffer = Some(worker.buffers.passage());
@@ -199,6 +203,7 @@ impl Downlink {
             buffer.fill(n);
             self.received += n as u64;
         }
+        self.broken |= matches!(received, Poll::Ready(Err(_)));
         self.buffer.take_if(|buffer| buffer.is_empty());
         received.map(|received| received.ok().filter(|n| *n > 0))
     }

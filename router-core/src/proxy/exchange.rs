@@ -50,7 +50,12 @@ pub(super) struct Exchange<'c, 'a, C> {
     up_seen: Option<(Party, u64)>,
     down_seen: Option<(Party, u64)>,
     continued: bool,
+    /// How many 1xx responses came.
+    interims: u16,
 }
+
+/// More 1xx responses than this are no way to answer a request.
+const MOST_INTERIMS: u16 = 100;
 
 impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     pub(super) fn new(
@@ -63,7 +68,18 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         clock.connected(call.worker.now());
         let keeps = line.reused && call.request.head.is_idempotent;
         let (up, down) = (Uplink::new(replay, keeps), Downlink::new());
-        Self { call, clock, record, line, up, down, up_seen: None, down_seen: None, continued: false }
+        Self {
+            call,
+            clock,
+            record,
+            line,
+            up,
+            down,
+            up_seen: None,
+            down_seen: None,
+            continued: false,
+            interims: 0,
+        }
     }
 
     /// Carries the request out and the response in.
@@ -95,19 +111,24 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
 
     /// The next response head, the request being sent meanwhile.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Trouble>> {
-        // A 1xx may still wait to be sent.
-        if matches!(self.call.client.poll_send(cx, &[]), Poll::Ready(Err(_))) {
+        // A 1xx that still waits to be sent holds back what comes behind it, so that few of them are ever kept.
+        let sent = self.call.client.poll_send(cx, &[]);
+        if matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(Err(Fault::ClientInterrupted.into()));
         }
         self.poll_up(cx)?;
         let limits = &self.call.worker.options.response_limits;
-        match self.down.poll_head(
-            cx,
-            self.call.worker,
-            limits,
-            self.call.papers.response_fields,
-            &mut self.line.stream,
-        )? {
+        let head = match sent {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => self.down.poll_head(
+                cx,
+                self.call.worker,
+                limits,
+                self.call.papers.response_fields,
+                &mut self.line.stream,
+            )?,
+        };
+        match head {
             Poll::Ready(HeadOrEnd::Head(head)) => return Poll::Ready(Ok(head)),
             Poll::Ready(HeadOrEnd::End) => return Poll::Ready(Err(self.ended_early())),
             Poll::Pending => {}
@@ -170,7 +191,8 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     /// A 1xx: passed on to whom it concerns.
     fn interim(&mut self, head: &ResponseHead, selected: &Selected) -> Result<(), Fault> {
         let is_continue = head.status == 100;
-        if is_continue && self.continued {
+        self.interims += 1;
+        if (is_continue && self.continued) || self.interims > MOST_INTERIMS {
             return Err(Fault::PoorlyFormattedResponse);
         }
         self.continued |= is_continue;
@@ -201,7 +223,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             self.call.request.head.persistence
         };
         self.hand_over(head, Some(persistence));
-        self.down.begin_body(framing, keep);
+        self.down.begin_body(framing, keep, &self.call.worker.options.response_limits);
         self.clock.first_byte(self.call.worker.now());
         persistence
     }
@@ -261,7 +283,8 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         self.hand_over(head, None);
         self.call.client.upgrade();
         self.up = Uplink::default();
-        self.down.begin_body(Framing::UntilClose, KeepFraming::Yes);
+        let limits = &self.call.worker.options.response_limits;
+        self.down.begin_body(Framing::UntilClose, KeepFraming::Yes, limits);
         self.clock.tunnel_moved(self.call.worker.now());
         let mut tunnel = tunnel::Tunnel::default();
         poll_fn(|cx| match tunnel.poll(cx, &mut self) {

@@ -8,10 +8,14 @@ use crate::{
     h1::{
         field::{Field, Kind, list},
         framing::Framing,
-        request::{Persistence, Version},
+        policy::Underscores,
+        request::{Persistence, Version, upgrades},
         response::ResponseHead,
     },
-    route::{RequestId, forward},
+    route::{
+        RequestId,
+        forward::{self, is_sound_list},
+    },
     worker::Worker,
 };
 
@@ -29,20 +33,27 @@ pub(crate) fn to_dyno(
     out.push(b' ');
     out.extend_from_slice(head.target.of_buffer(bytes));
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    for field in request.fields.iter().filter(|field| goes_to_dyno(field, request, routing)) {
-        copy(out, field, bytes);
+    for field in request.fields.iter().filter(|field| goes_to_dyno(field, worker, request, routing)) {
+        forward::line(out, field.name.of_buffer(bytes), value(field, bytes));
     }
     if head.upgrade {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
-        values(request, Kind::Upgrade).for_each(|value| forward::line(out, b"Upgrade", value));
+        values(request, Kind::Upgrade)
+            .flat_map(upgrades)
+            .for_each(|protocol| forward::line(out, b"Upgrade", protocol));
     } else if routing.dyno_keepalive_ms.0 == 0 {
         out.extend_from_slice(b"Connection: close\r\n");
     }
     if head.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    let unix_ms = worker.clock.unix_ms(request.received);
-    forward::write_headers(out, &request.arrival, papers.forwarded_for, request_id.as_bytes(), unix_ms);
+    let mut digits = itoa::Buffer::new();
+    let started = digits.format(worker.clock.unix_ms(request.received)).as_bytes();
+    let started = first_start(request).unwrap_or(started);
+    forward::write_headers(out, &request.arrival, papers.forwarded_for, request_id.as_bytes(), started);
+    if worker.options.forwarded {
+        forward::forwarded(out, &request.arrival, head.host_field.of_buffer(bytes));
+    }
     out.extend_from_slice(b"Via: ");
     let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
     forward::via(out, values(request, Kind::Via), version);
@@ -50,7 +61,7 @@ pub(crate) fn to_dyno(
 }
 
 /// Whether a header goes to the dyno as it came.
-fn goes_to_dyno(field: &Field, request: &Request<'_>, routing: &Routing) -> bool {
+fn goes_to_dyno(field: &Field, worker: &Worker, request: &Request<'_>, routing: &Routing) -> bool {
     match field.kind {
         // What the router writes itself.
         Kind::XForwardedFor
@@ -58,13 +69,27 @@ fn goes_to_dyno(field: &Field, request: &Request<'_>, routing: &Routing) -> bool
         | Kind::XForwardedProto
         | Kind::XRequestId
         | Kind::XRequestStart
-        | Kind::Via => false,
+        | Kind::Via
+        | Kind::Proxy => false,
+        // Behind an open quote ours could not be read.
+        Kind::Forwarded
+            if worker.options.forwarded && !is_sound_list(field.value.of_buffer(request.bytes)) =>
+        {
+            false
+        }
+        Kind::Underscored if worker.options.request_policy.underscores != Underscores::Keep => false,
         Kind::Expect => !routing.answer_continue && request.head.expects_continue,
-        Kind::ContentLength => is_first(field, request),
+        Kind::ContentLength => request.head.framing != Framing::Chunked && is_first(field, request),
         Kind::Host => true,
         kind if kind.is_hop_by_hop() => false,
         _ => !(request.head.names_in_connection && is_named(field, request.fields, request.bytes)),
     }
+}
+
+/// When the first trusted proxy got the request, if it says so.
+fn first_start<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
+    let said = request.arrival.trusted.then(|| values(request, Kind::XRequestStart).next()).flatten();
+    said.filter(|said| forward::is_start(said))
 }
 
 /// Equal lengths are sent once.
@@ -92,8 +117,16 @@ pub(super) fn values<'a>(request: &Request<'a>, kind: Kind) -> impl Iterator<Ite
         .map(move |field| field.value.of_buffer(bytes))
 }
 
-fn copy(out: &mut Vec<u8>, field: &Field, bytes: &[u8]) {
-    forward::line(out, field.name.of_buffer(bytes), field.value.of_buffer(bytes));
+/// A header's value as it is passed on. A length loses its leading zeros: some take a number with them for an octal one.
+fn value<'b>(field: &Field, bytes: &'b [u8]) -> &'b [u8] {
+    let value = field.value.of_buffer(bytes);
+    match value {
+        [b'0', .., last] if field.kind == Kind::ContentLength => value
+            .get(value.iter().take_while(|b| **b == b'0').count()..)
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(std::slice::from_ref(last)),
+        _ => value,
+    }
 }
 
 /// A response's head with the text its places refer to.
@@ -112,10 +145,13 @@ pub(super) fn to_client<C: Client>(
 ) {
     let Response { head, fields, bytes } = *response;
     client.begin_head(head.status, head.reason.of_buffer(bytes));
+    // A 1xx has no body, and nothing that looks like one (RFC 9110 §8.6, RFC 9112 §6.1).
+    let interim = head.status < 200;
     let chunked = fields.iter().any(|field| field.kind == Kind::TransferEncoding);
     for field in fields {
         let keep = match field.kind {
             Kind::Via => false,
+            Kind::ContentLength | Kind::TransferEncoding if interim => false,
             Kind::ContentLength => !chunked && is_first_of(field, fields),
             // A client that knows no chunks gets the data alone, until the close.
             Kind::TransferEncoding => client.keeps_chunks() && is_first_of(field, fields),
@@ -125,7 +161,7 @@ pub(super) fn to_client<C: Client>(
             _ => !(head.names_in_connection && is_named(field, fields, bytes)),
         };
         if keep {
-            client.field(field.name.of_buffer(bytes), field.value.of_buffer(bytes));
+            client.field(field.name.of_buffer(bytes), value(field, bytes));
         }
     }
     if head.status == 101 {

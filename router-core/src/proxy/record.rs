@@ -31,7 +31,7 @@ impl Record {
     /// Opens the record of a request, and makes its id and its list of forwarders.
     pub(super) fn open(worker: &Worker, request: &Request<'_>, forwarded_for: &mut Vec<u8>) -> Self {
         forwarded_for.clear();
-        forward::forwarded_for(forwarded_for, values(request, Kind::XForwardedFor), request.arrival.client);
+        forward::forwarded_for(forwarded_for, values(request, Kind::XForwardedFor), request.arrival.peer);
         let sent = values(request, Kind::XRequestId).next();
         Self::new(worker.request_ids.borrow_mut().accept(sent))
     }
@@ -64,6 +64,7 @@ impl Record {
                 host: request.head.host_field.of_buffer(text),
                 forwarded_for,
                 client: request.arrival.client,
+                proxies: request.arrival.proxies,
                 protocol: match request.head.version {
                     Version::Http10 => Protocol::Http10,
                     Version::Http11 => Protocol::Http11,
@@ -81,7 +82,16 @@ impl Record {
         self.write(
             worker,
             bytes,
-            &Origin { method, path, host: b"", forwarded_for: b"", client: from, protocol, tls: false },
+            &Origin {
+                method,
+                path,
+                host: b"",
+                forwarded_for: b"",
+                client: from,
+                proxies: 0,
+                protocol,
+                tls: false,
+            },
         );
     }
 
@@ -94,9 +104,12 @@ impl Record {
         if let Some(fault) = self.fault {
             counters.fault(fault);
         }
-        // The list ends with the client, which has a place of its own in the line.
-        let end = origin.client.map(|_| memchr::memrchr(b',', origin.forwarded_for).unwrap_or_default());
-        let received = origin.forwarded_for.get(..end.unwrap_or(usize::MAX)).unwrap_or(origin.forwarded_for);
+        // The list ends with the client, which has a place of its own in the line, and the proxies it came through.
+        let mut received = origin.forwarded_for;
+        for _ in 0..origin.client.map_or(0, |_| u32::from(origin.proxies) + 1) {
+            let end = memchr::memrchr(b',', received).unwrap_or_default();
+            received = received.get(..end).unwrap_or_default();
+        }
         let dropped = worker.log.add(&LogLine {
             fault: self.fault,
             method: origin.method,
@@ -125,6 +138,7 @@ struct Origin<'a> {
     host: &'a [u8],
     forwarded_for: &'a [u8],
     client: Option<IpAddr>,
+    proxies: u16,
     protocol: Protocol,
     tls: bool,
 }

@@ -172,14 +172,18 @@ closed! {
         SpaceBeforeColon,
         /// A header continued on the next line.
         ObsFold,
+        /// A header's name has `_`, and those are refused.
+        Underscore,
         /// `Content-Length` is not one number.
         BadContentLength,
         /// Several `Content-Length` headers that differ.
         SeveralContentLengths,
         /// Both `Content-Length` and `Transfer-Encoding`.
         ContentLengthAndTransferEncoding,
-        /// `Transfer-Encoding` is something other than `chunked`, or came with HTTP/1.0.
+        /// `Transfer-Encoding` does not end with one `chunked`, or came with HTTP/1.0.
         BadTransferEncoding,
+        /// `Transfer-Encoding` has other codings before `chunked`.
+        UnknownTransferEncoding,
         /// No `Host` header.
         MissingHost,
         /// More than one `Host` header, even if they are equal.
@@ -280,11 +284,11 @@ mod tests {
     }
 
     #[test]
-    fn an_uncoded_fault_blames_the_client_and_is_a_4xx_or_505() {
+    fn an_uncoded_fault_blames_the_client_and_is_a_4xx_501_or_505() {
         for fault in Fault::ALL.into_iter().filter(|fault| fault.facts().code.is_none()) {
             let facts = fault.facts();
             assert_eq!(facts.blame, Blame::Client, "{fault}");
-            assert!((400..500).contains(&facts.status) || facts.status == 505, "{fault}");
+            assert!((400..500).contains(&facts.status) || [501, 505].contains(&facts.status), "{fault}");
         }
     }
 

@@ -42,16 +42,15 @@ impl RequestId {
     fn from_bits(bits: u128) -> Self {
         const VERSION_4: u128 = 4 << 76;
         const VARIANT: u128 = 0b10 << 62;
-        let bits = bits & !(0xf << 76) & !(0b11 << 62) | VERSION_4 | VARIANT;
+        let bits = (bits & !(0xf << 76) & !(0b11 << 62) | VERSION_4 | VARIANT).to_be_bytes();
         let mut bytes = [0; LONGEST];
-        let mut left = 128;
-        for (place, byte) in bytes.iter_mut().take(36).enumerate() {
-            *byte = if matches!(place, 8 | 13 | 18 | 23) {
-                b'-'
-            } else {
-                left -= 4;
-                hex_digit((bits >> left) as u8 & 0xf)
-            };
+        let mut out = bytes.iter_mut();
+        for (at, byte) in bits.into_iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                put(&mut out, b'-');
+            }
+            put(&mut out, hex_digit(byte >> 4));
+            put(&mut out, hex_digit(byte & 0xf));
         }
         Self { len: 36, bytes }
     }
@@ -67,8 +66,16 @@ impl RequestId {
     }
 }
 
+fn put<'a>(out: &mut impl Iterator<Item = &'a mut u8>, byte: u8) {
+    if let Some(place) = out.next() {
+        *place = byte;
+    }
+}
+
+/// Without a branch: the digits of a random id cannot be predicted.
 const fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+    let beyond_nine = (9_u8.wrapping_sub(nibble) >> 7) & 1;
+    b'0' + nibble + beyond_nine * (b'a' - b'0' - 10)
 }
 
 impl fmt::Display for RequestId {

@@ -21,7 +21,7 @@ use socket_file::SocketFile;
 use socket2::{Domain, Protocol, Type};
 
 use super::StartError;
-pub use crate::edge::proxy_protocol::{Network, ProxyProtocol};
+pub use crate::edge::proxy_protocol::ProxyProtocol;
 use crate::io::Socket;
 
 /// How many connections may wait to be accepted.

@@ -2,11 +2,14 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use crate::observe::AccessLog;
 pub use crate::{
-    h1::limits::{RequestLimits, ResponseLimits},
+    h1::{
+        limits::{ChunkLimits, RequestLimits, ResponseLimits},
+        policy::{ContentLengthWithChunked, RequestPolicy, Underscores},
+    },
     upstream::pool::PoolBounds,
 };
+use crate::{observe::AccessLog, route::forward::TrustedProxies};
 
 /// How a server works. Everything has a finite default.
 #[derive(Clone)]
@@ -30,6 +33,12 @@ pub struct ServerOptions {
     pub request_limits: RequestLimits,
     /// Bounds on a response's head. Default: Heroku's.
     pub response_limits: ResponseLimits,
+    /// What is done about requests that not every app reads alike.
+    pub request_policy: RequestPolicy,
+    /// Whose word about the client is believed. Default: nobody's.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether dynos get a `Forwarded` header (RFC 7239), too. Default: no.
+    pub forwarded: bool,
     /// Where the access lines go; `None`: they are not rendered. Default: none.
     pub access_log: Option<Arc<dyn AccessLog>>,
 }
@@ -45,6 +54,9 @@ impl Default for ServerOptions {
             keepalive_timeout: Duration::from_secs(60),
             request_limits: RequestLimits::default(),
             response_limits: ResponseLimits::default(),
+            request_policy: RequestPolicy::default(),
+            trusted_proxies: TrustedProxies::default(),
+            forwarded: false,
             access_log: None,
         }
     }
@@ -61,6 +73,9 @@ impl fmt::Debug for ServerOptions {
             .field("keepalive_timeout", &self.keepalive_timeout)
             .field("request_limits", &self.request_limits)
             .field("response_limits", &self.response_limits)
+            .field("request_policy", &self.request_policy)
+            .field("trusted_proxies", &self.trusted_proxies)
+            .field("forwarded", &self.forwarded)
             .finish_non_exhaustive()
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn dial(
     timer: &Timer,
     address: &Address,
     deadline: Moment,
-) -> Result<Socket, ConnectFailure> {
+) -> Result<Box<Socket>, ConnectFailure> {
     loop {
         let connected = match address {
             Address::Tcp(address) => {
@@ -47,7 +47,7 @@ pub(crate) async fn dial(
             }
         };
         match connected {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => return Ok(Box::new(socket)),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(ConnectFailure::TimedOut),
             Err(error) if is_exhaustion(&error) => {
                 worker.counters.dials_without_descriptor.add(1);

@@ -40,7 +40,7 @@ struct Waiting<T> {
 }
 
 /// Connections that wait for their next request, the latest used first.
-pub(crate) struct Pool<T = Socket> {
+pub(crate) struct Pool<T = Box<Socket>> {
     bounds: PoolBounds,
     /// For each dyno in the order in which they were put.
     dynos: RefCell<HashMap<DynoKey, VecDeque<Waiting<T>>, FixedState>>,

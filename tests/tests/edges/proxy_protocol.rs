@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
 use it::{App, Dyno, Router, fakes::ok};
 use router_core::{
     observe::Closed,
+    route::forward::TrustedProxies,
     server::{Listener, ServerOptions, listen::ProxyProtocol},
 };
 
@@ -24,6 +25,7 @@ fn v2() -> Vec<u8> {
 fn start(from: &[&str], dyno: &Dyno, change: impl FnOnce(&mut ServerOptions)) -> Router {
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port can be had");
     let from = from.iter().map(|network| network.parse().expect("a network")).collect();
+    let from = Some(from).filter(|from| *from != TrustedProxies::default());
     Router::start_on(listener.with_proxy_protocol(ProxyProtocol { from }), App::new([dyno.address]), change)
 }
 

@@ -162,7 +162,7 @@ fn what_heroku_repairs_and_others_read_differently_is_400() {
         "X-Space : a\r\n",                                     // a space before the colon
         "X-Bare: a\nX-Next: b\r\n",                            // a bare LF
         "X-Nul: a\0b\r\n",                                     // a NUL
-        "Transfer-Encoding: gzip, chunked\r\n",                // another coding
+        "Transfer-Encoding: chunked, gzip\r\n",                // another coding
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", // chunked twice
         "Content-Length: +5\r\n",                              // a sign
     ] {

@@ -144,6 +144,41 @@ fn a_dyno_that_recovers_serves_again_after_its_quarantine() {
 }
 
 #[test]
+fn the_rules_of_edge_and_the_limits_of_the_file_are_kept_on_the_wire() {
+    let dyno = fakes::echoes();
+    let rules = "[edge]\nunderscores = \"drop\"\ncontent_length_with_chunked = \"chunked_wins\"\n\
+        trusted_proxies = [\"127.0.0.0/8\"]\nforwarded = true\n\
+        [limits]\nmethod = \"16B\"\nresponse_header = \"256B\"\n";
+    let busbar = Place::new().router(&(shop(&[dyno.address], "") + rules), &[]);
+    let mut client = busbar.client();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\
+         X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\nmy_own: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    );
+    let response = client.response();
+    assert!(response.connection_has("close"));
+    let seen = response.text();
+    for there in [
+        "\"body\":\"hello\"",
+        "203.0.113.7, 127.0.0.1",
+        "\"X-Forwarded-Proto\",\"https\"",
+        "\"Forwarded\",\"for=",
+    ] {
+        assert!(seen.contains(there), "no {there} in {seen}");
+    }
+    assert!(!seen.contains("my_own") && !seen.contains("Content-Length"), "{seen}");
+    let fwd = line(&busbar, "/");
+    assert!(fwd.contains("fwd=\"203.0.113.7\""), "{fwd}");
+
+    let mut client = busbar.client();
+    client.send(format!("{} /long HTTP/1.1\r\nHost: shop.example\r\n\r\n", "M".repeat(17)));
+    assert_eq!(client.response().status(), 400);
+    let wide = fakes::sends_a_header_of(300);
+    let busbar = Place::new().router(&(shop(&[wide.address], "") + rules), &[]);
+    assert_eq!(busbar.get("shop.example", "/").0, 502);
+}
+
+#[test]
 fn flags_win_over_variables_and_variables_over_the_file() {
     let dyno = fakes::answers("ok");
     let place = Place::new();

@@ -6,7 +6,10 @@ use std::{
 };
 
 use busbar_registry::Address;
-use router_core::server::listen::{Network, ProxyProtocol};
+use router_core::{
+    route::forward::{Network, TrustedProxies},
+    server::listen::ProxyProtocol,
+};
 
 use super::{
     super::{ListenAt, complaint::Complaints, raw::RawListener, table::At},
@@ -62,7 +65,12 @@ fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
             .add(&list.at, "`from` says whose PROXY headers are believed; write proxy_protocol = true, too");
     }
     warn_of_everybody(&listener.address, proxied, from.as_ref(), &place, complaints);
-    let from = all(from, "network", str::parse::<Network>, complaints).unwrap_or_default();
+    let network = |text: &str| -> Result<Network, String> {
+        text.parse::<Network>().map_err(|error| format!("proxy {text:?}: {error}"))
+    };
+    let from: TrustedProxies =
+        all(from, "proxy", network, complaints).unwrap_or_default().into_iter().collect();
+    let from = Some(from).filter(|from| *from != TrustedProxies::default());
     listener.proxy_protocol = proxied.then_some(ProxyProtocol { from });
     Some(listener)
 }

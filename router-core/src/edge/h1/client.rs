@@ -54,7 +54,8 @@ impl<'a, T: Transport> H1Client<'a, T> {
         out: &'a mut Vec<u8>,
     ) -> Self {
         let mut client = Self::without_request(worker, connection, out);
-        client.body = Body::new(request.head.framing, KeepFraming::Yes);
+        let limits = worker.options.request_limits.chunks;
+        client.body = Body::new(request.head.framing, KeepFraming::Yes).within(limits);
         client.version = request.head.version;
         client
     }

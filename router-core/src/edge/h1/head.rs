@@ -5,11 +5,19 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::Connection;
+use super::{Connection, Peer};
 use crate::{
-    h1::{limits::RequestLimits, request},
+    h1::{
+        field::{Field, Kind},
+        limits::RequestLimits,
+        request::{self, RequestHead},
+    },
     io::Transport,
-    route::{Fault, Moment, fault::RequestFlaw},
+    route::{
+        Fault, Moment,
+        fault::RequestFlaw,
+        forward::{Arrival, Said},
+    },
     worker::{
         Worker,
         buffers::{Buffer, LentDesk},
@@ -99,8 +107,9 @@ pub(super) async fn next<T: Transport>(
     let Some(mut text) = connection.pending.take() else { return NextHead::Closed };
     let deadline = worker.now() + worker.options.head_timeout;
     let mut desk = worker.buffers.desk();
+    let mut empty_lines = 0;
     loop {
-        match step(worker, &mut text, &mut desk) {
+        match step(worker, &mut text, &mut desk, &mut empty_lines) {
             Ok(true) => {
                 connection.pending = Some(text).filter(|text| !text.is_empty());
                 return NextHead::Head(desk);
@@ -165,19 +174,27 @@ fn is_too_long(text: &[u8], limits: &RequestLimits) -> bool {
 
 /// Parses what is there. A whole head is copied to the desk, so that a request holds no block while it waits for its
 /// dyno, and what came behind it needs no copy.
-fn step(worker: &Worker, text: &mut Buffer, desk: &mut LentDesk) -> Result<bool, Fault> {
-    skip_empty_lines(text)?;
-    let desk = desk.get();
-    desk.head = request::parse(text.filled(), &worker.options.request_limits, &mut desk.request_fields)?;
+fn step(
+    worker: &Worker,
+    text: &mut Buffer,
+    desk: &mut LentDesk,
+    empty_lines: &mut usize,
+) -> Result<bool, Fault> {
+    skip_empty_lines(text, empty_lines)?;
+    let (desk, options) = (desk.get(), &worker.options);
+    let fields = &mut desk.request_fields;
+    desk.head = request::parse(text.filled(), &options.request_limits, options.request_policy, fields)?;
     let Some(head) = &desk.head else { return Ok(false) };
     desk.text.extend_from_slice(text.filled().get(..head.length).unwrap_or_default());
     text.consume(head.length);
     Ok(true)
 }
 
-fn skip_empty_lines(text: &mut Buffer) -> Result<(), Fault> {
+/// `before`: so many were skipped already.
+fn skip_empty_lines(text: &mut Buffer, before: &mut usize) -> Result<(), Fault> {
     let empty = text.filled().chunks_exact(2).take_while(|pair| pair == b"\r\n").count();
-    if empty > EMPTY_LINES {
+    *before += empty;
+    if *before > EMPTY_LINES {
         return Err(RequestFlaw::BadRequestLine.into());
     }
     text.consume(2 * empty);
@@ -186,4 +203,33 @@ fn skip_empty_lines(text: &mut Buffer) -> Result<(), Fault> {
         [b'\r', second, ..] if *second != b'\n' => Err(RequestFlaw::BareCr.into()),
         _ => Ok(()),
     }
+}
+
+/// How the request got here: as its connection says, and, if the other end of it is trusted, as that one says.
+pub(super) fn arrival(
+    worker: &Worker,
+    peer: &Peer,
+    head: &RequestHead,
+    fields: &[Field],
+    bytes: &[u8],
+) -> Arrival {
+    let arrival = Arrival::direct(peer.client, peer.tls, head.host.port());
+    let trusted = &worker.options.trusted_proxies;
+    if !arrival.peer.is_some_and(|peer| trusted.contains(peer)) {
+        return arrival;
+    }
+    let last_first = |kind| {
+        let of_kind = fields.iter().rev().filter(move |field| field.kind == kind);
+        of_kind.map(|field| field.value.of_buffer(bytes))
+    };
+    let only = |kind| {
+        let mut values = last_first(kind);
+        values.next().filter(|_| values.next().is_none())
+    };
+    arrival.believing(
+        trusted,
+        head.host.port(),
+        &Said { proto: only(Kind::XForwardedProto), port: only(Kind::XForwardedPort) },
+        last_first(Kind::XForwardedFor),
+    )
 }

@@ -249,6 +249,10 @@ impl RequestFlaw {
             Self::SpaceBeforeColon => {
                 ("There is a space or tab between a header's name and its colon.", SMUGGLING)
             }
+            Self::Underscore => (
+                "A header's name has an underscore, and `underscores` in `[edge]` refuses those.",
+                "Let the client write `-`; many app servers cannot tell the two apart.",
+            ),
             Self::ObsFold => ("A header continues on a second line, which HTTP/1.1 abolished.", SMUGGLING),
             Self::BadContentLength => ("`Content-Length` is not one plain number.", SMUGGLING),
             Self::SeveralContentLengths => {
@@ -258,7 +262,10 @@ impl RequestFlaw {
                 ("The request has both `Content-Length` and `Transfer-Encoding`.", SMUGGLING)
             }
             Self::BadTransferEncoding => {
-                ("`Transfer-Encoding` is something other than `chunked`, or came with HTTP/1.0.", SMUGGLING)
+                ("`Transfer-Encoding` does not end with one `chunked`, or came with HTTP/1.0.", SMUGGLING)
+            }
+            Self::UnknownTransferEncoding => {
+                ("`Transfer-Encoding` has other codings before `chunked`; none is understood.", CLIENT)
             }
             Self::MissingHost => (
                 "The request has no `Host` header.",

@@ -218,8 +218,8 @@ impl RequestError {
 }
 
 impl RequestFlaw {
-    /// Its facts. 400 where Heroku documents 400 (also for one long header and for too many of them); 414, 431
-    /// and 505 where it has no rule or answers so in practice.
+    /// Its facts. 400 where Heroku documents 400 (also for one long header and for too many of them); 414, 431,
+    /// 501 and 505 where it has no rule or answers so in practice.
     const fn facts(self) -> Facts {
         let (status, id, cause) = match self {
             Self::BareLf => (400, "bare_lf", "bare LF"),
@@ -232,12 +232,14 @@ impl RequestFlaw {
             Self::BadHeader => (400, "bad_header", "bad header"),
             Self::SpaceBeforeColon => (400, "space_before_colon", "space before colon"),
             Self::ObsFold => (400, "obs_fold", "folded header"),
+            Self::Underscore => (400, "underscore", "underscore in header name"),
             Self::BadContentLength => (400, "bad_content_length", "bad content length"),
             Self::SeveralContentLengths => (400, "several_content_lengths", "several content lengths"),
             Self::ContentLengthAndTransferEncoding => {
                 (400, "content_length_and_transfer_encoding", "content length and transfer encoding")
             }
             Self::BadTransferEncoding => (400, "bad_transfer_encoding", "bad transfer encoding"),
+            Self::UnknownTransferEncoding => (501, "unknown_transfer_encoding", "unknown transfer encoding"),
             Self::MissingHost => (400, "missing_host", "missing host"),
             Self::SeveralHosts => (400, "several_hosts", "several hosts"),
             Self::HostMismatch => (400, "host_mismatch", "host mismatch"),
