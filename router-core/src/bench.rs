@@ -41,6 +41,7 @@ impl Default for Heads {
             drain: drain::pair().1,
             start: Instant::now(),
             sockets: Vec::new(),
+            clients: None,
         });
         Self { worker, desk: Desk::default(), routing: Routing::default() }
     }
