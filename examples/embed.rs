@@ -18,7 +18,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     publisher.put_dyno(dyno(&shop, 1)?);
 
     let listener = Listener::from_std(TcpListener::bind("127.0.0.1:0")?)?;
-    say(&format!("http://shop.localhost:{}/ goes to web.1", listener.address().port()))?;
+    let port = listener.address().tcp().map_or(0, |address| address.port());
+    say(&format!("http://shop.localhost:{port}/ goes to web.1"))?;
     let server = Server::start(&table, ServerOptions::default(), vec![listener])?;
 
     publisher.put_dyno(dyno(&shop, 2)?);

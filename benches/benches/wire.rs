@@ -43,7 +43,7 @@ const BODY: usize = 64 * 1024;
 fn heads(c: &mut Criterion) {
     let mut group = c.benchmark_group("head");
     let (mut heads, id) = (Heads::default(), RequestIds::from_seed([7; 16]).accept(None));
-    let arrival = Arrival::direct(Ipv4Addr::LOCALHOST.into(), false, None);
+    let arrival = Arrival::direct(std::net::IpAddr::from(Ipv4Addr::LOCALHOST), false, None);
     for (name, head) in [("curl", CURL), ("browser", BROWSER)] {
         assert_eq!(heads.parse_request(head), Some(head.len()), "{name}");
         group.bench_function(BenchmarkId::new("parse request", name), |b| {

@@ -1,6 +1,6 @@
 //! Tables of any size, built the way a registry's snapshot builds them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use busbar_registry::{
     AppName, AppRecord, Domain, DynoRecord, DynoState, Generation, NameError, Routing, WebFormation,
@@ -53,7 +53,7 @@ pub fn dyno_record(app: u32, index: u32, generation: u64) -> Result<DynoRecord, 
     Ok(DynoRecord {
         app: name(app)?,
         dyno: format!("web.{index}").parse()?,
-        address: SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + app), 5000)),
+        address: (std::net::Ipv4Addr::from(0x0a00_0000 + app), 5000).into(),
         generation: Generation(generation),
         state: DynoState::Up,
     })

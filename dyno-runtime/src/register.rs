@@ -5,15 +5,11 @@
 //! - [`Drained`]: who knows whether requests are in flight; the program that has the router supplies it.
 //! - [`report_web`]: tells the registry about the web dynos that are not registered.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use busbar_registry::{
-    AppName, DynoName, Generation, Lease, Refusal, Registration, Registry, Revision, WebFormation,
+    Address, AppName, DynoName, Generation, Lease, Refusal, Registration, Registry, Revision, WebFormation,
 };
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -36,7 +32,7 @@ pub struct Draining {
     /// Its name.
     pub dyno: DynoName,
     /// Where it accepts connections.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its fencing number.
     pub generation: Generation,
     /// A router that has seen this revision sends it nothing new.

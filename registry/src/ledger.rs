@@ -16,8 +16,8 @@ use std::{
 };
 
 use crate::{
-    AppName, AppRecord, Bound, Change, Domain, DynoName, DynoRecord, DynoState, Event, Generation, Lease,
-    LeaseId, Millis, Refusal, Registration, Revision, Snapshot, WebFormation,
+    Address, AppName, AppRecord, Bound, Change, Domain, DynoName, DynoRecord, DynoState, Event, Generation,
+    Lease, LeaseId, Millis, Refusal, Registration, Revision, Snapshot, WebFormation,
 };
 
 mod bounds;
@@ -284,7 +284,7 @@ impl Ledger {
         if !self.apps.contains_key(&app) {
             return Err(Refusal::UnknownApp { app });
         }
-        let fenced_off = self.rivals(&app, &dyno, address)?;
+        let fenced_off = self.rivals(&app, &dyno, &address)?;
         if let Some(by) = after.and_then(|after| fenced_off.iter().copied().find(|rival| *rival > after)) {
             return Err(Refusal::Replaced { app, dyno, by });
         }
@@ -303,18 +303,13 @@ impl Ledger {
     }
 
     /// The app's dynos that give way to a new one of that name and address, in order of generation.
-    fn rivals(
-        &self,
-        app: &AppName,
-        dyno: &DynoName,
-        address: SocketAddr,
-    ) -> Result<Vec<Generation>, Refusal> {
+    fn rivals(&self, app: &AppName, dyno: &DynoName, address: &Address) -> Result<Vec<Generation>, Refusal> {
         let mut rivals: Vec<Generation> =
             self.leases.up(app, dyno).map(|up| up.generation).into_iter().collect();
         match self.leases.at(address) {
             Some(holder) if holder.app != *app => {
                 let (app, dyno) = (holder.app.clone(), holder.dyno.clone());
-                return Err(Refusal::AddressTaken { address, app, dyno });
+                return Err(Refusal::AddressTaken { address: address.clone(), app, dyno });
             }
             Some(holder) => rivals.push(holder.generation),
             None => {}
@@ -347,18 +342,19 @@ fn whole_millis(span: Duration) -> Millis {
 
 /// The one spelling of an address, so that no address can be taken twice under two spellings: IPv4 is never written
 /// as IPv6, and only a link-local address has a scope.
-fn canonical(address: SocketAddr) -> Result<SocketAddr, Refusal> {
+fn canonical(address: Address) -> Result<Address, Refusal> {
+    let Address::Tcp(address) = address else { return Ok(address) };
     let ip = address.ip().to_canonical();
     if ip.is_unspecified() || ip.is_multicast() || address.port() == 0 {
         let wanted = "name one host and its port, like 10.0.0.7:5000";
         return Err(Refusal::Malformed(format!("a dyno cannot be reached at {address}; {wanted}")));
     }
-    Ok(match (ip, address) {
+    Ok(Address::Tcp(match (ip, address) {
         (IpAddr::V6(ip), SocketAddr::V6(v6)) if ip.is_unicast_link_local() => {
             SocketAddrV6::new(ip, v6.port(), 0, v6.scope_id()).into()
         }
         _ => SocketAddr::new(ip, address.port()),
-    })
+    }))
 }
 
 #[cfg(test)]

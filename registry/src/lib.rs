@@ -3,6 +3,7 @@
 //! Start here:
 //! - [`names`]: [`AppName`], [`ProcessType`], [`DynoName`], [`Domain`]: names that cannot be malformed.
 //! - [`model`]: what is kept: an app with its domains and [`Routing`] settings, a registered dyno, its lease.
+//! - [`Address`]: where a dyno is.
 //! - [`Routing`] (in [`routing`]): how requests of one app are routed; every default is Heroku's.
 //! - [`Registry`]: the one trait: register, renew, drain, deregister, snapshot, watch.
 //! - [`Refusal`]: every way the registry says no, typed.
@@ -13,6 +14,7 @@
 //! The registry refuses: malformed names, a domain that belongs to another app, a lease that is fenced off.
 #![forbid(unsafe_code)]
 
+pub mod address;
 #[cfg(feature = "server")]
 pub mod capability;
 #[cfg(feature = "client")]
@@ -31,6 +33,7 @@ pub mod token;
 #[cfg(any(feature = "server", feature = "client"))]
 pub mod wire;
 
+pub use address::Address;
 #[cfg(feature = "server")]
 pub use capability::Capabilities;
 #[cfg(feature = "client")]

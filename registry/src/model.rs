@@ -5,11 +5,11 @@
 //! - [`DynoRecord`]: a registered dyno as others see it.
 //! - [`Snapshot`], [`Event`], [`Change`]: everything at one [`Revision`], and what changed after it.
 
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Domain, DynoName, Millis, Routing};
+use crate::{Address, AppName, Domain, DynoName, Millis, Routing, address};
 
 /// A point in the registry's history. Each change has one of its own; later is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -125,8 +125,9 @@ pub struct Registration {
     pub app: AppName,
     /// Its name in the formation.
     pub dyno: DynoName,
-    /// Where it accepts connections.
-    pub address: SocketAddr,
+    /// Where it accepts connections. Read from JSON, it is never a socket file.
+    #[serde(deserialize_with = "address::tcp_only")]
+    pub address: Address,
     /// How long it stays registered without a renewal; the registry keeps this within its own bounds.
     pub ttl_ms: Millis,
 }
@@ -152,7 +153,7 @@ pub struct DynoRecord {
     /// Its name in the formation.
     pub dyno: DynoName,
     /// Where it accepts connections.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The fencing number of its lease; `(app, dyno, generation)` is unique for ever.
     pub generation: Generation,
     /// Whether it gets new requests.
@@ -161,7 +162,7 @@ pub struct DynoRecord {
 
 impl DynoRecord {
     /// A dyno that is up. Whoever keeps no registry gives each dyno it ever names another `generation`.
-    pub const fn up(app: AppName, dyno: DynoName, address: SocketAddr, generation: Generation) -> Self {
+    pub const fn up(app: AppName, dyno: DynoName, address: Address, generation: Generation) -> Self {
         Self { app, dyno, address, generation, state: DynoState::Up }
     }
 }

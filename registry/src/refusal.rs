@@ -43,7 +43,7 @@ pub enum Refusal {
     #[error("address {address} is registered by {app} {dyno}; a dyno cannot take another one's address")]
     AddressTaken {
         /// The address asked for.
-        address: std::net::SocketAddr,
+        address: crate::Address,
         /// Its holder's app.
         app: AppName,
         /// Its holder.

@@ -92,6 +92,14 @@ pub struct Routing {
     pub first_byte_timeout_ms: Millis,
     /// The longest silence in each direction after that (H15, H28).
     pub idle_timeout_ms: Millis,
+    /// The whole request, from its head to the last byte of the response (H12). An upgraded connection has no such
+    /// limit. `None`: no other request has one either.
+    pub total_timeout_ms: Option<Millis>,
+    /// The slowest a client may send its body or take the response, in bytes per second (H28). Zero: as slow as
+    /// `idle_timeout_ms` allows.
+    pub min_rate: u32,
+    /// Over how long a time of waiting for the client `min_rate` is measured, again and again.
+    pub min_rate_period_ms: Millis,
     /// How long a request waits for a dyno that boots, wakes, or leaves quarantine (H20, H34), or for a free one (H11).
     pub hold_timeout_ms: Millis,
     /// How much of a response the router takes from a dyno ahead of a slow client, so that the dyno is free earlier;
@@ -127,6 +135,9 @@ impl Default for Routing {
             retry_budget_per_second: 10,
             first_byte_timeout_ms: Millis::from_secs(30),
             idle_timeout_ms: Millis::from_secs(55),
+            total_timeout_ms: None,
+            min_rate: 0,
+            min_rate_period_ms: Millis::from_secs(20),
             hold_timeout_ms: Millis::from_secs(75),
             response_buffer_bytes: 1024 * 1024,
             dyno_keepalive_ms: Millis::from_secs(90),

@@ -126,13 +126,18 @@ impl Model {
         let replaced =
             self.leases.iter().any(|l| rival(&l.3) && after.is_some_and(|after| l.3.generation.0 > after));
         let staying = self.leases.iter().filter(|l| l.3.app == asked.app && !rival(&l.3)).count();
-        if !known || of_other || replaced || asked.address.port() == 0 || staying >= BOUNDS.dynos_per_app {
+        if !known
+            || of_other
+            || replaced
+            || asked.address.tcp().unwrap().port() == 0
+            || staying >= BOUNDS.dynos_per_app
+        {
             return false;
         }
         self.keep(|lease| !rival(&lease.3));
         (self.generation, self.revision) = (self.generation + 1, self.revision + 1);
         let ttl = asked.ttl_ms.0.clamp(2000, 8000);
-        let (app, dyno, address) = (asked.app.clone(), asked.dyno.clone(), asked.address);
+        let (app, dyno, address) = (asked.app.clone(), asked.dyno.clone(), asked.address.clone());
         let record =
             DynoRecord { app, dyno, address, generation: Generation(self.generation), state: DynoState::Up };
         self.leases.push((id, ttl, self.now + ttl, record));

@@ -4,7 +4,7 @@
 //!
 //! - [`Admin`]: what the process has, and so what can be asked of it. [`serve`] answers until told to stop.
 //! - [`api`]: what is said on the wire. [`socket`]: where it is said.
-//! - [`health`], [`routes`], [`dynos`], [`tail`], [`reload`]: one file per subject.
+//! - [`health`], [`routes`], [`traffic`], [`dynos`], [`tail`], [`reload`]: one file per subject.
 
 pub(crate) mod api;
 mod dynos;
@@ -13,14 +13,16 @@ mod reload;
 mod routes;
 pub(crate) mod socket;
 mod tail;
+pub(crate) mod traffic;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use axum::{
     Router,
     routing::{get, post},
 };
 use busbar_registry::Snapshot;
+use router_core::server::Meter;
 use tokio::sync::watch;
 
 use self::socket::AdminSocket;
@@ -40,6 +42,8 @@ pub(crate) struct Admin {
     pub(crate) readiness: Readiness,
     /// Its apps and their dynos, as the router knows them.
     pub(crate) known: Option<Arc<dyn Known>>,
+    /// What its router carries.
+    pub(crate) meter: Option<Meter>,
     /// The dynos it runs.
     pub(crate) dynos: Option<Arc<dyn Dynos>>,
     /// How its configuration is read again.
@@ -53,6 +57,11 @@ pub(crate) struct Admin {
 pub(crate) trait Known: Send + Sync {
     /// All of them, now.
     async fn snapshot(&self) -> Snapshot;
+
+    /// What each app has in the router now.
+    fn queues(&self) -> BTreeMap<String, traffic::Queue> {
+        BTreeMap::new()
+    }
 }
 
 /// Waits until the API is to end.

@@ -15,16 +15,15 @@ pub(crate) mod units;
 
 use std::{
     fmt, io,
-    net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use busbar_registry::AppRecord;
+use busbar_registry::{Address, AppRecord};
 use router_core::{
     route::forward::TrustedProxies,
-    server::{RequestLimits, RequestPolicy, ResponseLimits, ServerOptions},
+    server::{RequestLimits, RequestPolicy, ResponseLimits, ServerOptions, listen::ProxyProtocol},
 };
 
 pub(crate) use overrides::Overrides;
@@ -41,7 +40,7 @@ const LARGEST_FILE: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Where requests are accepted; never empty.
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<ListenAt>,
     /// Threads that carry requests.
     pub(crate) workers: NonZeroUsize,
     /// How long requests may go on after a shutdown has begun.
@@ -62,6 +61,23 @@ pub(crate) struct Config {
     pub(crate) apps: Vec<DeclaredApp>,
 }
 
+/// Where requests are accepted, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListenAt {
+    /// There.
+    pub(crate) address: Address,
+    /// Who may open the socket file, if it is one.
+    pub(crate) mode: u32,
+    /// Each connection begins with a PROXY header, from these proxies.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+}
+
+impl From<Address> for ListenAt {
+    fn from(address: Address) -> Self {
+        Self { address, mode: 0o660, proxy_protocol: None }
+    }
+}
+
 /// Bounds on requests and connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -71,6 +87,12 @@ pub(crate) struct Limits {
     pub(crate) response: ResponseLimits,
     /// Client connections at a time, over all workers. `None`: the router's own number for each worker.
     pub(crate) connections: Option<usize>,
+    /// Client connections of one address. `None`: any number.
+    pub(crate) connections_per_client: Option<NonZeroUsize>,
+    /// Connections kept to one dyno, over all workers. `None`: the router's own number for each worker.
+    pub(crate) kept_per_dyno: Option<usize>,
+    /// Connections kept to all dynos, over all workers. `None`: the router's own number for each worker.
+    pub(crate) kept_connections: Option<usize>,
     /// How long a client may take to send a head (408).
     pub(crate) head_timeout: Duration,
     /// How long a client's connection may idle between requests.
@@ -86,6 +108,9 @@ impl Default for Limits {
             request: request_limits,
             response: response_limits,
             connections: None,
+            connections_per_client: None,
+            kept_per_dyno: None,
+            kept_connections: None,
             head_timeout,
             keepalive_timeout,
         }
@@ -141,7 +166,7 @@ pub(crate) struct DeclaredApp {
     /// What the registry is told about it.
     pub(crate) record: AppRecord,
     /// Its web dynos; none is fine (H14).
-    pub(crate) dynos: Vec<SocketAddr>,
+    pub(crate) dynos: Vec<Address>,
 }
 
 /// How much a configuration holds: `1 app, 2 domains, 2 dynos`.
@@ -166,7 +191,7 @@ impl Config {
     pub(crate) fn fixed_keys_that_differ(&self, next: &Self) -> Option<String> {
         let off = |config: &Self| config.access_log == AccessLogTo::Off;
         let keys = [
-            ("`listen`", self.listen != next.listen),
+            ("where it listens", self.listen != next.listen),
             ("`workers`", self.workers != next.workers),
             ("[limits]", self.limits != next.limits),
             ("[edge]", self.edge != next.edge),

@@ -6,13 +6,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    net::SocketAddr,
     time::Duration,
 };
 
 use busbar_registry::{
-    AppName, AppRecord, DynoName, DynoRecord, LeaseId, Millis, ProcessType, Refusal, Registration, Registry,
-    Snapshot, WebFormation,
+    Address, AppName, AppRecord, DynoName, DynoRecord, LeaseId, Millis, ProcessType, Refusal, Registration,
+    Registry, Snapshot, WebFormation,
 };
 
 use crate::config::DeclaredApp;
@@ -26,7 +25,7 @@ pub(crate) const RENEWAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Declared {
     apps: BTreeSet<AppName>,
-    leases: HashMap<(AppName, SocketAddr), LeaseId>,
+    leases: HashMap<(AppName, Address), LeaseId>,
 }
 
 /// Why a file cannot take the place of the one in force.
@@ -89,8 +88,8 @@ impl Declared {
             .flat_map(|app| app.domains.iter().map(|domain| (domain.as_str(), &app.name)))
             .collect();
         let catch_all = others.iter().find(|app| app.catch_all).map(|app| &app.name);
-        let registered: HashMap<SocketAddr, &DynoRecord> = now.dynos.iter().map(|d| (d.address, d)).collect();
-        let ours: HashSet<SocketAddr> = self.leases.keys().map(|(_, address)| *address).collect();
+        let registered: HashMap<&Address, &DynoRecord> = now.dynos.iter().map(|d| (&d.address, d)).collect();
+        let ours: HashSet<&Address> = self.leases.keys().map(|(_, address)| address).collect();
         let mut taken = Vec::new();
         for DeclaredApp { record, dynos } in apps {
             for domain in &record.domains {
@@ -127,12 +126,10 @@ impl Declared {
         registry: &dyn Registry,
         apps: &[DeclaredApp],
     ) -> Result<(), Refusal> {
-        let wanted: HashSet<(&AppName, SocketAddr)> = apps
-            .iter()
-            .flat_map(|app| app.dynos.iter().map(|address| (&app.record.name, *address)))
-            .collect();
+        let wanted: HashSet<(&AppName, &Address)> =
+            apps.iter().flat_map(|app| app.dynos.iter().map(|address| (&app.record.name, address))).collect();
         let gone: Vec<_> =
-            self.leases.keys().filter(|(app, at)| !wanted.contains(&(app, *at))).cloned().collect();
+            self.leases.keys().filter(|(app, at)| !wanted.contains(&(app, at))).cloned().collect();
         for key in gone {
             if let Some(lease) = self.leases.remove(&key) {
                 registry.deregister(&lease).await?;
@@ -194,13 +191,13 @@ impl Declared {
             let taken = numbers.get(name).unwrap_or(&none);
             let mut free = (1..=u32::MAX).filter(|number| !taken.contains(number));
             for address in &app.dynos {
-                if self.leases.contains_key(&(name.clone(), *address)) {
+                if self.leases.contains_key(&(name.clone(), address.clone())) {
                     continue;
                 }
                 let dyno = DynoName::new(ProcessType::web(), free.next().unwrap_or(u32::MAX));
-                let asked = Registration { app: name.clone(), dyno, address: *address, ttl_ms: LEASE };
+                let asked = Registration { app: name.clone(), dyno, address: address.clone(), ttl_ms: LEASE };
                 match registry.register(asked).await {
-                    Ok(lease) => drop(self.leases.insert((name.clone(), *address), lease.id)),
+                    Ok(lease) => drop(self.leases.insert((name.clone(), address.clone()), lease.id)),
                     Err(refusal) => refused = Err(refusal),
                 }
             }

@@ -1,8 +1,8 @@
 //! How the program fails: the message on standard error and the exit code.
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{io, process::ExitCode};
 
-use busbar_registry::Refusal;
+use busbar_registry::{Address, Refusal};
 
 use crate::{admin_client::CallError, config::Refused, out};
 
@@ -68,7 +68,7 @@ pub(crate) enum Failure {
     #[error("cannot listen on {address}: {}; {advice}", reason(.source))]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// Why.
         source: io::Error,
         /// What to do.

@@ -41,6 +41,9 @@ impl Default for Heads {
             drain: drain::pair().1,
             start: Instant::now(),
             sockets: Vec::new(),
+            clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
         });
         Self { worker, desk: Desk::default(), routing: Routing::default() }
     }

@@ -1,6 +1,7 @@
 //! The narrow seam between the proxy and the sockets.
 //!
 //! - [`Transport`]: one connection: wait without a buffer, receive into a lent one, send from several, close.
+//! - [`Socket`]: the kernel's: TCP or a socket file, whichever side it is on.
 //!
 //! `proxy/` knows only this, so another backend (TLS, io_uring, memory) stands beside TCP without touching it.
 
@@ -13,7 +14,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 
 /// One connection, as the proxy sees it. All calls are cancel safe: `Pending` means that nothing happened.
@@ -44,25 +45,58 @@ pub(crate) trait Transport: 'static {
     fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-impl Transport for TcpStream {
+/// A connection of the kernel's. One type for both sides and both kinds, so that the proxy is compiled once.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The same for either kind.
+macro_rules! either {
+    ($socket:expr, $stream:ident => $deed:expr) => {
+        match $socket {
+            Socket::Tcp($stream) => $deed,
+            Socket::Unix($stream) => $deed,
+        }
+    };
+}
+
+impl Transport for Socket {
     fn poll_recv_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_read_ready(cx)
+        either!(self, stream => stream.poll_read_ready(cx))
     }
 
     /// A short read tells tokio that the socket is empty, so the next call waits without another syscall.
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
-        Pin::new(self).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+        either!(self, stream => Pin::new(stream).poll_read(cx, &mut buf)).map_ok(|()| buf.filled().len())
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match slices {
-            [one] => Pin::new(self).poll_write(cx, one),
-            several => Pin::new(self).poll_write_vectored(cx, several),
-        }
+        either!(self, stream => match slices {
+            [one] => Pin::new(stream).poll_write(cx, one),
+            several => Pin::new(stream).poll_write_vectored(cx, several),
+        })
     }
 
     fn poll_close_send(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket2::SockRef::from(&*self).shutdown(Shutdown::Write))
+        Poll::Ready(either!(self, stream => socket2::SockRef::from(&*stream).shutdown(Shutdown::Write)))
+    }
+}
+
+/// Where it is moved around a lot, a pointer is cheaper to move.
+impl<T: Transport> Transport for Box<T> {
+    fn poll_recv_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_recv_ready(cx)
+    }
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_recv(cx, buf)
+    }
+    fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        (**self).poll_send(cx, slices)
+    }
+    fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_close_send(cx)
     }
 }

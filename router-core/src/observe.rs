@@ -7,7 +7,7 @@
 pub(crate) mod counters;
 pub(crate) mod log_buffer;
 
-pub use counters::Totals;
+pub use counters::{Closed, Totals};
 
 /// Where the router's log lines go.
 pub trait AccessLog: Send + Sync + 'static {

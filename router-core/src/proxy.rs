@@ -153,7 +153,7 @@ pub(crate) async fn refuse<C: Client>(
     worker: &Worker,
     timer: &Timer,
     client: &mut C,
-    from: IpAddr,
+    from: Option<IpAddr>,
     first_line: &[u8],
     fault: Fault,
 ) -> After {
@@ -254,6 +254,9 @@ mod tests {
             drain: signal,
             start: Instant::now(),
             sockets: Vec::new(),
+            clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
         });
         let bytes: &[u8] =
             b"POST / HTTP/1.1\r\nHost: shop.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
@@ -263,7 +266,7 @@ mod tests {
         let mut desk = worker.buffers.desk();
         let desk = desk.get();
         let (client, timer) = (&mut Panicking::default(), &Timer::new(&worker.sweep));
-        let arrival = Arrival::direct([127, 0, 0, 1].into(), false, None);
+        let arrival = Arrival::direct(IpAddr::from([127, 0, 0, 1]), false, None);
         let request = Request { bytes, fields: &fields, head: &head, arrival, received: worker.now() };
         let papers = Papers {
             to_dyno: &mut desk.to_dyno,

@@ -57,6 +57,7 @@ impl Worker {
         let [.., a, b, c, d, e, f, g, h] = seed;
         Self {
             log: LogBuffer::new(seat.options.access_log.clone()),
+            pool: Pool::new(seat.options.pool),
             options: seat.options,
             clock: clock::Clock::since(seat.start),
             sweep: Rc::new(sweep::Sweep::default()),
@@ -64,7 +65,6 @@ impl Worker {
             table: RefCell::new(seat.table),
             random: RefCell::new(fastrand::Rng::with_seed(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
             request_ids: RefCell::new(RequestIds::from_seed(ids)),
-            pool: Pool::default(),
             counters: seat.counters,
             drain: seat.drain,
             open: Cell::new(0),

@@ -13,15 +13,15 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use busbar_registry::{
-    AppName, AppRecord, DynoName, DynoRecord, DynoState, Generation, Millis, ProcessType, Routing,
+    Address, AppName, AppRecord, DynoName, DynoRecord, DynoState, Generation, Millis, ProcessType, Routing,
     WebFormation,
 };
 use router_core::{
-    observe::AccessLog,
+    observe::{AccessLog, Totals},
     route::table::{Publisher, RouteTable},
     server::{Listener, Server, ServerOptions},
 };
@@ -37,7 +37,7 @@ const PROBE: &str = "probe.test";
 #[derive(Debug, Clone)]
 pub struct App {
     /// Its dynos, `web.1` and so on.
-    pub dynos: Vec<SocketAddr>,
+    pub dynos: Vec<Address>,
     /// How its requests are routed.
     pub routing: Routing,
     /// Maintenance mode.
@@ -48,8 +48,8 @@ pub struct App {
 
 impl App {
     /// An app with these dynos, routed as Heroku does.
-    pub fn new(dynos: impl IntoIterator<Item = SocketAddr>) -> Self {
-        let dynos: Vec<_> = dynos.into_iter().collect();
+    pub fn new(dynos: impl IntoIterator<Item = impl Into<Address>>) -> Self {
+        let dynos: Vec<_> = dynos.into_iter().map(Into::into).collect();
         let quantity = u32::try_from(dynos.len()).expect("a few");
         let web = WebFormation { quantity, ..WebFormation::default() };
         Self { dynos, routing: Routing::default(), maintenance: false, web }
@@ -69,13 +69,13 @@ pub fn no_keepalive(routing: &mut Routing) {
 
 /// The router under test; it stops when this is dropped.
 pub struct Router {
-    /// Where clients connect.
+    /// Where clients connect; port 0 if that is a socket file.
     pub address: SocketAddr,
     /// Changes what the router knows.
     pub publisher: Publisher,
     log: Receiver<Vec<u8>>,
     lines: Vec<Line>,
-    _server: Server,
+    server: Server,
     _probe: Fake,
 }
 
@@ -97,6 +97,12 @@ impl Router {
 
     /// A router for this app that works differently.
     pub fn start_with(app: App, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port can be had");
+        Self::start_on(listener, app, change)
+    }
+
+    /// A router for this app that works differently and listens elsewhere.
+    pub fn start_on(listener: Listener, app: App, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let probe = fakes::answers("probe");
         let (table, mut publisher) = RouteTable::new();
         publish(&mut publisher, "app", HOST, app);
@@ -109,15 +115,33 @@ impl Router {
             ..ServerOptions::default()
         };
         change(&mut options);
-        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port can be had");
-        let address = listener.address();
+        let address = listener.address().tcp().unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
         let server = Server::start(&table, options, vec![listener]).expect("it starts");
-        Self { address, publisher, log, lines: vec![], _server: server, _probe: probe }
+        Self { address, publisher, log, lines: vec![], server, _probe: probe }
     }
 
     /// A client, connected.
     pub fn client(&self) -> Wire {
         Wire::connect(self.address)
+    }
+
+    /// What it did so far.
+    pub fn totals(&self) -> Totals {
+        self.server.totals()
+    }
+
+    /// Waits until what it did so far is like this.
+    pub fn until(&self, what: &str, reached: impl Fn(&Totals) -> bool) {
+        let start = Instant::now();
+        while !reached(&self.totals()) {
+            assert!(start.elapsed() < PATIENCE, "waited in vain: {what}: {:?}", self.totals());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Gives the server away.
+    pub fn into_server(self) -> Server {
+        self.server
     }
 
     /// Fails unless the router serves a further request on this connection.
@@ -129,7 +153,12 @@ impl Router {
     /// Adds another dyno to the app.
     pub fn add_dyno(&mut self, number: u64, address: SocketAddr) {
         let name = format!("web.{number}").parse().expect("a name");
-        self.publisher.put_dyno(DynoRecord::up(app_name("app"), name, address, Generation(1000 + number)));
+        self.publisher.put_dyno(DynoRecord::up(
+            app_name("app"),
+            name,
+            address.into(),
+            Generation(1000 + number),
+        ));
     }
 
     /// Takes a dyno of that name and generation away.

@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     time::Duration,
 };
 
@@ -26,12 +27,17 @@ impl Wire {
         Self::new(TcpStream::connect_timeout(&address, PATIENCE).unwrap_or_else(|e| panic!("{address}: {e}")))
     }
 
+    /// Takes over a connection over a socket file, which is a stream like any other.
+    pub fn over_unix(stream: UnixStream) -> Self {
+        Self::new(TcpStream::from(OwnedFd::from(stream)))
+    }
+
     /// Takes over a connection.
     pub fn new(stream: TcpStream) -> Self {
         for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
             set(&stream, Some(PATIENCE)).expect("a timeout can be set");
         }
-        stream.set_nodelay(true).expect("TCP_NODELAY can be set");
+        let _is_a_socket_file = stream.set_nodelay(true);
         Self { stream, ahead: Vec::new(), received: Vec::new() }
     }
 

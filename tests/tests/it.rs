@@ -5,6 +5,7 @@
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
 //! - [`slow_clients`]: clients that do not take their response.
+//! - [`edges`]: socket files, IPv6, PROXY headers. [`overload`]: too many, too slow, the end.
 //! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`strict`]: one meaning or a refusal, on the wire in both directions; whom the router believes.
@@ -15,9 +16,11 @@
 
 mod balancing;
 mod clients;
+mod edges;
 mod embedding;
 mod heroku;
 mod misbehaving;
+mod overload;
 mod queueing;
 mod slow_clients;
 mod spec;

@@ -6,13 +6,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Wake},
     time::Duration,
 };
 
-use busbar_registry::{AppRecord, DynoRecord, DynoState, Generation, NameError, Routing, WebFormation};
+use busbar_registry::{
+    Address, AppRecord, DynoRecord, DynoState, Generation, NameError, Routing, WebFormation,
+};
 use fastrand::Rng;
 use router_core::route::{
     Moment,
@@ -123,7 +125,7 @@ impl Router {
                         place.served(slot.dyno().key, &set, now);
                     }
                     let dyno = slot.dyno();
-                    let number = number(dyno.address);
+                    let number = number(&dyno.address);
                     if accepts(number) {
                         dyno.load.reached();
                         request.at = Some((slot, now));
@@ -228,10 +230,10 @@ impl Wake for Call {
     }
 }
 
-fn number(address: SocketAddr) -> usize {
-    match address.ip() {
-        IpAddr::V4(ip) => ip.to_bits().wrapping_sub(FIRST) as usize,
-        IpAddr::V6(_) => usize::MAX,
+fn number(address: &Address) -> usize {
+    match address.tcp().map(|address| address.ip()) {
+        Some(IpAddr::V4(ip)) => ip.to_bits().wrapping_sub(FIRST) as usize,
+        Some(IpAddr::V6(_)) | None => usize::MAX,
     }
 }
 

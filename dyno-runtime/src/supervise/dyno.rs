@@ -367,7 +367,7 @@ impl<'a> Driver<'a> {
         let ttl_ms = Millis(u64::try_from(self.house.options.lease.as_millis()).unwrap_or(u64::MAX));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (app, dyno) = (self.plan.definition.name.clone(), self.plan.dyno.clone());
-        let registration = Registration { app, dyno, address, ttl_ms };
+        let registration = Registration { app, dyno, address: address.into(), ttl_ms };
         let drained = Arc::clone(&self.house.options.drained);
         let (membership, registered) =
             Membership::begin(Arc::clone(&self.house.registry.0), registration, drained);

@@ -2,11 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::SocketAddr,
     time::Duration,
 };
 
-use crate::{AppName, DynoName, DynoRecord, DynoState, Generation, LeaseId};
+use crate::{Address, AppName, DynoName, DynoRecord, DynoState, Generation, LeaseId};
 
 /// A live lease.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(super) struct Held {
 pub(super) struct Leases {
     held: HashMap<Generation, Held>,
     by_id: HashMap<LeaseId, Generation>,
-    by_address: HashMap<SocketAddr, Generation>,
+    by_address: HashMap<Address, Generation>,
     by_app: BTreeMap<AppName, BTreeSet<(DynoName, Generation)>>,
     by_deadline: BTreeSet<(Duration, Generation)>,
 }
@@ -32,7 +31,7 @@ impl Leases {
     pub(super) fn insert(&mut self, lease: Held) {
         let generation = lease.record.generation;
         self.by_id.insert(lease.id.clone(), generation);
-        self.by_address.insert(lease.record.address, generation);
+        self.by_address.insert(lease.record.address.clone(), generation);
         self.by_deadline.insert((lease.deadline, generation));
         let of_app = self.by_app.entry(lease.record.app.clone()).or_default();
         of_app.insert((lease.record.dyno.clone(), generation));
@@ -57,9 +56,9 @@ impl Leases {
         self.by_id.get(id).and_then(|generation| self.held.get(generation))
     }
 
-    pub(super) fn at(&self, address: SocketAddr) -> Option<&DynoRecord> {
+    pub(super) fn at(&self, address: &Address) -> Option<&DynoRecord> {
         self.by_address
-            .get(&address)
+            .get(address)
             .and_then(|generation| self.held.get(generation))
             .map(|lease| &lease.record)
     }

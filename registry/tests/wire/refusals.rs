@@ -67,6 +67,18 @@ async fn the_token_of_another_app_is_not_enough() {
 }
 
 #[tokio::test]
+async fn no_token_points_a_router_at_a_socket_file() {
+    let tcp = Tcp::start(Limits::default()).await;
+    let socket_file = body("shop").replace("10.0.0.1:5000", "unix:/run/busbar/admin.sock");
+    assert!(socket_file.contains("unix:"));
+    let tokens = [key().app_token(&name("shop")), key().operator_token()];
+    for (token, request) in tokens.iter().zip(["POST /v1/apps/shop/dynos", "POST /v1/apps/shop/dynos/hold"]) {
+        assert_eq!(no(&tcp, request, token.secret(), &socket_file).await, is(422, "malformed"), "{request}");
+    }
+    assert!(tcp.memory.snapshot().await.unwrap().dynos.is_empty());
+}
+
+#[tokio::test]
 async fn what_is_the_operators_is_not_an_apps() {
     let tcp = Tcp::start(Limits::default()).await;
     let shop = key().app_token(&name("shop"));

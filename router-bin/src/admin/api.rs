@@ -8,6 +8,7 @@ use axum::{
 use busbar_registry::Snapshot;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use super::traffic::Traffic;
 pub(crate) use crate::say::{ps::ProcessGroup, routes::RouteRow, scaled::Scaled};
 
 /// `GET /v1/state`
@@ -21,6 +22,8 @@ pub(crate) struct State {
     pub(crate) readiness: String,
     /// Whole seconds since it began.
     pub(crate) uptime_seconds: u64,
+    /// What its router carries; `None` without a router.
+    pub(crate) traffic: Option<Traffic>,
     /// The apps and dynos its router knows; `None` without a router.
     pub(crate) snapshot: Option<Snapshot>,
 }

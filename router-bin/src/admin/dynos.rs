@@ -67,7 +67,7 @@ fn groups(snapshot: &Snapshot) -> Vec<ProcessGroup> {
             name: dyno.dyno.to_string(),
             state: if dyno.state == DynoState::Up { "up" } else { "draining" }.to_owned(),
             since: None,
-            address: Some(dyno.address),
+            address: Some(dyno.address.clone()),
             pid: None,
             memory: None,
             crashes: None,

@@ -10,6 +10,7 @@ use busbar_registry::{AppRecord, DynoState, Snapshot};
 use super::{
     Shared,
     api::{self, RouteRow, not_here},
+    traffic,
 };
 
 /// `GET /v1/state`
@@ -23,6 +24,9 @@ pub(crate) async fn state(State(admin): Shared) -> Json<api::State> {
         role: admin.role.to_owned(),
         readiness: admin.readiness.as_str().to_owned(),
         uptime_seconds: admin.began.elapsed().as_secs(),
+        traffic: admin.meter.as_ref().map(|meter| {
+            traffic::read(meter, admin.known.as_ref().map(|known| known.queues()).unwrap_or_default())
+        }),
         snapshot,
     })
 }

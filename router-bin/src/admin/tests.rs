@@ -76,6 +76,7 @@ fn admin() -> Admin {
         role: "up",
         readiness: Readiness::default(),
         known: Some(Arc::new(NothingKnown)),
+        meter: None,
         dynos: Some(Arc::new(FakeDynos::default())),
         reloads: None,
     }

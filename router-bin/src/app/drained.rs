@@ -74,10 +74,16 @@ mod tests {
             web: WebFormation::default(),
         };
         registry.put_app(record, None).await.unwrap();
-        let (dyno, address) =
-            ("web.1".parse::<busbar_registry::DynoName>().unwrap(), "127.0.0.1:1".parse().unwrap());
-        let asked =
-            Registration { app: app.clone(), dyno: dyno.clone(), address, ttl_ms: Millis::from_secs(300) };
+        let (dyno, address) = (
+            "web.1".parse::<busbar_registry::DynoName>().unwrap(),
+            "127.0.0.1:1".parse::<busbar_registry::Address>().unwrap(),
+        );
+        let asked = Registration {
+            app: app.clone(),
+            dyno: dyno.clone(),
+            address: address.clone(),
+            ttl_ms: Millis::from_secs(300),
+        };
         let lease = registry.register(asked).await.unwrap();
         feed.seen().wait_for(|seen| *seen >= lease.revision).await.unwrap();
         let a_request_chooses_from = table.reader().find("a.example").unwrap().set();

@@ -64,7 +64,7 @@ fn status(dyno: &dyno_runtime::DynoStatus) -> DynoStatus {
         name: dyno.dyno.to_string(),
         state: dyno.phase.to_string(),
         since: Timestamp::try_from(dyno.since).ok(),
-        address: dyno.port.map(|port| ([127, 0, 0, 1], port).into()),
+        address: dyno.port.map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()),
         pid: dyno.pid,
         memory: dyno.memory,
         crashes: Some(dyno.crashes),

@@ -1,15 +1,17 @@
 //! The router's server. Every call of `router_core::server` is here.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use busbar_registry::Address;
 
 use router_core::{
     observe::AccessLog,
     route::table::RouteTable,
-    server::{Listener, Server, ServerOptions},
+    server::{Listener, Meter, Server, ServerOptions, options::PoolBounds},
 };
 
 use crate::{
-    config::{EdgeRules, Limits},
+    config::{EdgeRules, Limits, ListenAt},
     failure::Failure,
 };
 
@@ -17,18 +19,36 @@ use crate::{
 ///
 /// # Errors
 /// [`Failure::Bind`].
-pub(super) fn listeners(addresses: &[SocketAddr], setting: &str) -> Result<Vec<Listener>, Failure> {
-    let bind = |address: &SocketAddr| {
-        Listener::bind(*address).map_err(|error| cannot_bind(*address, error.source, setting))
+pub(super) fn listeners(places: &[ListenAt], setting: &str) -> Result<Vec<Listener>, Failure> {
+    let bind = |place: &ListenAt| {
+        let bound = match &place.address {
+            Address::Tcp(address) => Listener::bind(*address),
+            Address::Unix(path) => Listener::bind_unix(path, place.mode),
+        };
+        let listener = bound.map_err(|error| cannot_bind(error.address, error.source, setting))?;
+        Ok(match &place.proxy_protocol {
+            Some(rule) => listener.with_proxy_protocol(rule.clone()),
+            None => listener,
+        })
     };
-    addresses.iter().map(bind).collect()
+    places.iter().map(bind).collect()
 }
 
 /// What to do about an address that cannot be had.
-pub(super) fn cannot_bind(address: SocketAddr, source: io::Error, setting: &str) -> Failure {
+pub(super) fn cannot_bind(address: Address, source: io::Error, setting: &str) -> Failure {
+    let Some(tcp) = address.tcp() else {
+        let advice = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("stop the program that listens there, or choose another file with {setting}")
+            }
+            io::ErrorKind::AlreadyExists => "it is no socket, so it was left alone; remove it".to_owned(),
+            _ => format!("check its directory, or choose another file with {setting}"),
+        };
+        return Failure::Bind { address, source, advice };
+    };
     let advice = match source.kind() {
         io::ErrorKind::AddrInUse => {
-            let next = address.port().checked_add(1).unwrap_or(8080);
+            let next = tcp.port().checked_add(1).unwrap_or(8080);
             format!("stop the program that listens there, or choose another port with {setting}, like {next}")
         }
         io::ErrorKind::PermissionDenied => {
@@ -66,6 +86,11 @@ impl Edge {
             connections_per_worker: limits
                 .connections
                 .map_or(usual.connections_per_worker, |n| n.div_ceil(workers.get())),
+            connections_per_client: limits.connections_per_client,
+            pool: PoolBounds {
+                per_dyno: limits.kept_per_dyno.map_or(usual.pool.per_dyno, |n| n.div_ceil(workers.get())),
+                total: limits.kept_connections.map_or(usual.pool.total, |n| n.div_ceil(workers.get())),
+            },
             head_timeout: limits.head_timeout,
             keepalive_timeout: limits.keepalive_timeout,
             request_limits: limits.request,
@@ -82,8 +107,13 @@ impl Edge {
     }
 
     /// Where it takes requests, with the ports the system chose.
-    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+    pub(crate) fn addresses(&self) -> &[Address] {
         self.0.local_addresses()
+    }
+
+    /// What it carries.
+    pub(crate) fn meter(&self) -> Meter {
+        self.0.meter()
     }
 
     /// Takes no more, lets requests finish for at most `patience`, and says what became of them.

@@ -3,7 +3,10 @@
 //! - [`Feed::start`]: follows the registry, and keeps in it what the configuration file declares.
 //! - [`Feed::declare`]: another file. The table goes from the old file to the new one in one step.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use busbar_registry::{Refusal, Registry, Revision, Snapshot, Watch};
 use futures_util::StreamExt as _;
@@ -14,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::Known,
+    admin::{Known, traffic::Queue},
     config::DeclaredApp,
     declared::{Declared, NotDeclared, RENEWAL},
 };
@@ -75,16 +78,29 @@ impl Feed {
 
     /// What it follows, for the admin API.
     pub(crate) fn known(&self) -> Arc<dyn Known> {
-        Arc::new(KnownHere(Arc::clone(&self.registry)))
+        Arc::new(KnownHere { registry: Arc::clone(&self.registry), roster: self.roster() })
     }
 }
 
-struct KnownHere(Arc<dyn Registry>);
+struct KnownHere {
+    registry: Arc<dyn Registry>,
+    roster: Arc<Mutex<Roster>>,
+}
 
 #[async_trait::async_trait]
 impl Known for KnownHere {
     async fn snapshot(&self) -> Snapshot {
-        self.0.snapshot().await.unwrap_or_default()
+        self.registry.snapshot().await.unwrap_or_default()
+    }
+
+    fn queues(&self) -> BTreeMap<String, Queue> {
+        let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = roster.apps().filter(|app| app.load.in_flight() > 0);
+        busy.map(|app| {
+            let queue = Queue { in_flight: app.load.in_flight(), waiting: app.load.waits.len() };
+            (app.name.to_string(), queue)
+        })
+        .collect()
     }
 }
 

@@ -35,7 +35,9 @@ impl RegistryWire {
                 Endpoint::Tcp(address) => {
                     let bound = TcpListener::bind(address).await;
                     (
-                        bound.map_err(|source| cannot_bind(*address, source, "[registry] `listen`"))?.into(),
+                        bound
+                            .map_err(|source| cannot_bind((*address).into(), source, "[registry] `listen`"))?
+                            .into(),
                         None,
                     )
                 }

@@ -41,6 +41,7 @@ struct Source {
 }
 
 async fn route(source: Source, config: Config) -> Result<(), Failure> {
+    raise_file_limit();
     let mut signals = Signals::listen()?;
     let listeners = edge::listeners(&config.listen, "`listen`")?;
     let socket = admin_socket(config.admin.as_ref()).await?;
@@ -66,6 +67,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
             role: "router",
             readiness: readiness.clone(),
             known: Some(feed.known()),
+            meter: Some(edge.meter()),
             dynos: None,
             reloads: Some(reloads),
             stop: stopped.clone(),
@@ -100,6 +102,16 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     }
 }
 
+/// Each connection is a file, and the usual limit (1024) is for programs that use select(2). What may be had is taken.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        let _then_with_fewer = setrlimit(Resource::Nofile, limit);
+    }
+}
+
 /// Takes the admin socket, unless there is to be none.
 pub(super) async fn admin_socket(listen: Option<&AdminListen>) -> Result<Option<AdminSocket>, Failure> {
     Ok(match listen {
@@ -111,7 +123,8 @@ pub(super) async fn admin_socket(listen: Option<&AdminListen>) -> Result<Option<
 
 fn announce(edge: &Edge, config: &Config, admin: Option<&Endpoint>) {
     for address in edge.addresses() {
-        out::note(format_args!("listening on http://{address}"));
+        let scheme = if address.tcp().is_some() { "http://" } else { "" };
+        out::note(format_args!("listening on {scheme}{address}"));
     }
     let admin = admin.map_or_else(|| "off".to_owned(), Endpoint::to_string);
     out::note(format_args!("routing {}; workers: {}; admin API: {admin}", config.tally(), config.workers));

@@ -49,6 +49,7 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
             role: "runtime",
             readiness: readiness.clone(),
             known: None,
+            meter: None,
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use busbar_registry::{AppName, AppRecord, Bounds, Memory, Registry, Routing, WebFormation};
+use busbar_registry::{Address, AppName, AppRecord, Bounds, Memory, Registry, Routing, WebFormation};
 use dyno_runtime::{AppDefinition, LogLine, Runtime, Speaker};
 use router_core::route::{roster::Roster, table::RouteTable};
 use tokio::sync::watch;
@@ -49,7 +49,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     let definition = Wanted { directory, app, formation, env_file, limits }.definition()?;
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
-    let listeners = edge::listeners(&[address], "--port")?;
+    let listeners = edge::listeners(&[Address::from(address).into()], "--port")?;
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Memory::start(Bounds::default());
     registry.put_app(record(&definition)?, None).await?;
@@ -69,6 +69,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
             role: "up",
             readiness: readiness.clone(),
             known: Some(feed.known()),
+            meter: Some(edge.meter()),
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,
@@ -117,7 +118,7 @@ fn record(definition: &AppDefinition) -> Result<AppRecord, Failure> {
 }
 
 fn announce(edge: &Edge, app: &AppName) {
-    for address in edge.addresses() {
+    for address in edge.addresses().iter().filter_map(Address::tcp) {
         let port = address.port();
         let here = if address.ip().is_loopback() {
             format!("http://{app}.localhost:{port} or ")

@@ -17,9 +17,6 @@ pub(crate) enum BadAddress {
     /// See [`Endpoint`].
     #[error("bad address {0:?}; write unix:/absolute/path or an IP address and a port, like 127.0.0.1:7100")]
     Endpoint(String),
-    /// An IP address and a port.
-    #[error("bad address {0:?}; write an IP address and a port, like 127.0.0.1:9001 or [::1]:9001")]
-    Socket(String),
 }
 
 impl FromStr for Endpoint {
@@ -42,14 +39,6 @@ impl fmt::Display for Endpoint {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
         }
     }
-}
-
-/// An IP address and a port. Names are not looked up.
-///
-/// # Errors
-/// [`BadAddress::Socket`].
-pub(crate) fn socket(text: &str) -> Result<SocketAddr, BadAddress> {
-    text.parse().map_err(|_| BadAddress::Socket(text.to_owned()))
 }
 
 #[cfg(test)]

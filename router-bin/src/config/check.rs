@@ -4,23 +4,22 @@
 mod apps;
 mod edge;
 mod heads;
+mod listeners;
 
 use std::{
-    collections::HashMap, net::SocketAddr, num::NonZeroUsize, ops::Range, str::FromStr,
-    thread::available_parallelism, time::Duration,
+    collections::HashMap, num::NonZeroUsize, ops::Range, str::FromStr, thread::available_parallelism,
+    time::Duration,
 };
 
 use super::{
     AdminListen, Config, Limits, Overrides, RegistryListen,
-    address::{self, Endpoint},
+    address::Endpoint,
     complaint::Complaints,
     raw::{RawConfig, RawLimits, RawRegistry},
     table::At,
     units::Span,
 };
 
-/// Where requests are accepted when nobody says.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 /// How long requests may go on after a shutdown has begun, when nobody says. Heroku's 30 s from SIGTERM to SIGKILL.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// More threads than this is a slip.
@@ -28,8 +27,9 @@ const MOST_WORKERS: u64 = 1024;
 
 /// What `raw` means, with `overrides` in place of what it says.
 pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Complaints<'_>) -> Config {
-    let written = listen(raw.listen, complaints);
-    let listen = if overrides.listen.is_empty() { written } else { overrides.listen.clone() };
+    let written = listeners::check(raw.listen, raw.listeners, complaints);
+    let flagged: Vec<_> = overrides.listen.iter().cloned().map(Into::into).collect();
+    let listen = if flagged.is_empty() { written } else { flagged };
     let apps = apps::check(raw.apps, &listen, complaints);
     let written_workers = raw.workers.and_then(|workers| worker_count(&workers, complaints));
     let cpus = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -51,13 +51,6 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
     }
 }
 
-fn listen(written: Option<At<Vec<At<String>>>>, complaints: &mut Complaints<'_>) -> Vec<SocketAddr> {
-    if let Some(list) = written.as_ref().filter(|list| list.value.is_empty()) {
-        complaints.add(&list.at, "`listen` has no address; write one, like \"127.0.0.1:8080\"");
-    }
-    all(written, "listen address", address::socket, complaints).unwrap_or_else(|| vec![LISTEN])
-}
-
 fn worker_count(workers: &At<u64>, complaints: &mut Complaints<'_>) -> Option<NonZeroUsize> {
     let advice = format!("write 1 to {MOST_WORKERS}, or leave the key out for one per CPU");
     bounded("workers", workers, 1..=MOST_WORKERS, &advice, complaints).and_then(NonZeroUsize::new)
@@ -73,6 +66,14 @@ fn limits(raw: RawLimits, complaints: &mut Complaints<'_>) -> Limits {
         request,
         response,
         connections: raw.connections.and_then(|n| count("connections", &n, 10_000_000, complaints)),
+        connections_per_client: raw
+            .connections_per_client
+            .and_then(|n| count("connections_per_client", &n, 10_000_000, complaints))
+            .and_then(NonZeroUsize::new),
+        kept_per_dyno: raw.kept_per_dyno.and_then(|n| count("kept_per_dyno", &n, 1_000_000, complaints)),
+        kept_connections: raw
+            .kept_connections
+            .and_then(|n| count("kept_connections", &n, 10_000_000, complaints)),
         head_timeout: wait("head_timeout", raw.head_timeout, usual.head_timeout, complaints),
         keepalive_timeout: wait(
             "keepalive_timeout",

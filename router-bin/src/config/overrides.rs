@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, str::FromStr};
 
+use busbar_registry::Address;
+
 use super::{
     AccessLogTo, AdminListen,
     address::{BadAddress, Endpoint},
@@ -11,9 +13,9 @@ use super::{
 /// What a flag, or else its variable, says in place of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct Overrides {
-    /// Accept requests here, in place of the file's `listen`
-    #[arg(long, env = "BUSBAR_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',')]
-    pub(crate) listen: Vec<SocketAddr>,
+    /// Accept requests here, ADDR:PORT or unix:/path, in place of the file's `listen` and `[[listener]]`
+    #[arg(long, env = "BUSBAR_LISTEN", value_name = "WHERE", value_delimiter = ',')]
+    pub(crate) listen: Vec<Address>,
     /// Threads that carry requests [default: one per CPU]
     #[arg(long, env = "BUSBAR_WORKERS", value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,

@@ -11,6 +11,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(crate) struct RawConfig {
     pub(crate) listen: Option<At<Vec<At<String>>>>,
+    pub(crate) listeners: Vec<RawListener>,
     pub(crate) workers: Option<At<u64>>,
     pub(crate) drain_timeout: Option<At<String>>,
     pub(crate) drain_delay: Option<At<String>>,
@@ -20,6 +21,16 @@ pub(crate) struct RawConfig {
     pub(crate) registry: Option<RawRegistry>,
     pub(crate) access_log: Option<At<String>>,
     pub(crate) apps: Vec<RawApp>,
+}
+
+/// `[[listener]]`
+#[derive(Debug)]
+pub(crate) struct RawListener {
+    pub(crate) place: std::ops::Range<usize>,
+    pub(crate) address: Option<At<String>>,
+    pub(crate) mode: Option<At<String>>,
+    pub(crate) proxy_protocol: Option<At<bool>>,
+    pub(crate) from: Option<At<Vec<At<String>>>>,
 }
 
 /// `[limits]`
@@ -39,6 +50,9 @@ pub(crate) struct RawLimits {
     pub(crate) response_header_count: Option<At<u64>>,
     pub(crate) response_head_total: Option<At<String>>,
     pub(crate) connections: Option<At<u64>>,
+    pub(crate) connections_per_client: Option<At<u64>>,
+    pub(crate) kept_per_dyno: Option<At<u64>>,
+    pub(crate) kept_connections: Option<At<u64>>,
     pub(crate) head_timeout: Option<At<String>>,
     pub(crate) keepalive_timeout: Option<At<String>>,
 }
@@ -92,6 +106,9 @@ pub(crate) struct RawRouting {
     pub(crate) retry_budget_per_second: Option<At<u64>>,
     pub(crate) first_byte_timeout: Option<At<String>>,
     pub(crate) idle_timeout: Option<At<String>>,
+    pub(crate) total_timeout: Option<At<String>>,
+    pub(crate) min_rate: Option<At<String>>,
+    pub(crate) min_rate_period: Option<At<String>>,
     pub(crate) hold_timeout: Option<At<String>>,
     pub(crate) response_buffer: Option<At<String>>,
     pub(crate) dyno_keepalive: Option<At<String>>,
@@ -116,6 +133,11 @@ pub(crate) fn read(text: &str, complaints: &mut Complaints<'_>) -> RawConfig {
 fn config(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawConfig {
     let raw = RawConfig {
         listen: keys.strings("listen", complaints),
+        listeners: keys
+            .tables("listener", "[[listener]]", complaints)
+            .into_iter()
+            .map(|keys| listener(keys, complaints))
+            .collect(),
         workers: keys.number("workers", complaints),
         drain_timeout: keys.string("drain_timeout", complaints),
         drain_delay: keys.string("drain_delay", complaints),
@@ -144,6 +166,18 @@ fn one_string(
     text
 }
 
+fn listener(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawListener {
+    let raw = RawListener {
+        place: keys.place(),
+        address: keys.string("address", complaints),
+        mode: keys.string("mode", complaints),
+        proxy_protocol: keys.boolean("proxy_protocol", complaints),
+        from: keys.strings("from", complaints),
+    };
+    keys.finish(complaints);
+    raw
+}
+
 fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits {
     let raw = RawLimits {
         request_line: keys.string("request_line", complaints),
@@ -160,6 +194,9 @@ fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits 
         response_header_count: keys.number("response_header_count", complaints),
         response_head_total: keys.string("response_head_total", complaints),
         connections: keys.number("connections", complaints),
+        connections_per_client: keys.number("connections_per_client", complaints),
+        kept_per_dyno: keys.number("kept_per_dyno", complaints),
+        kept_connections: keys.number("kept_connections", complaints),
         head_timeout: keys.string("head_timeout", complaints),
         keepalive_timeout: keys.string("keepalive_timeout", complaints),
     };
@@ -224,6 +261,9 @@ fn routing(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawRoutin
         retry_budget_per_second: keys.number("retry_budget_per_second", complaints),
         first_byte_timeout: keys.string("first_byte_timeout", complaints),
         idle_timeout: keys.string("idle_timeout", complaints),
+        total_timeout: keys.string("total_timeout", complaints),
+        min_rate: keys.string("min_rate", complaints),
+        min_rate_period: keys.string("min_rate_period", complaints),
         hold_timeout: keys.string("hold_timeout", complaints),
         response_buffer: keys.string("response_buffer", complaints),
         dyno_keepalive: keys.string("dyno_keepalive", complaints),

@@ -16,6 +16,10 @@ domains = ["shop.example.com", "*.shop.example.com"]
 dynos = ["127.0.0.1:9001", "127.0.0.1:9002"]
 "#;
 
+fn listen_at(address: &str) -> ListenAt {
+    address.parse::<Address>().unwrap().into()
+}
+
 fn good(text: &str) -> Config {
     parse("edge.toml", text, &Overrides::default()).unwrap()
 }
@@ -35,7 +39,7 @@ fn complaints(text: &str) -> Vec<String> {
 #[test]
 fn the_file_of_the_manual_stays_valid() {
     let config = good(HOUSE);
-    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.listen, [listen_at("127.0.0.1:8080")]);
     assert_eq!(config.workers.get(), 1);
     assert_eq!(config.tally().to_string(), "1 app, 2 domains, 2 dynos");
     assert_eq!(config.apps[0].record.web.quantity, 2);
@@ -45,7 +49,7 @@ fn the_file_of_the_manual_stays_valid() {
 #[test]
 fn an_empty_file_is_a_router_without_apps() {
     let config = good("");
-    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.listen, [listen_at("127.0.0.1:8080")]);
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!((config.admin, config.registry, config.access_log), (None, None, AccessLogTo::Stdout));
 }
@@ -64,8 +68,18 @@ fn every_key_is_understood() {
         header_count = 100
         head_total = "16KiB"
         connections = 10
+        connections_per_client = 3
+        kept_per_dyno = 4
+        kept_connections = 5
         head_timeout = "10s"
         keepalive_timeout = "20s"
+        [[listener]]
+        address = "unix:/run/http.sock"
+        mode = "0666"
+        [[listener]]
+        address = "0.0.0.0:8081"
+        proxy_protocol = true
+        from = ["10.0.0.0/8", "192.0.2.1"]
         [admin]
         listen = "unix:/tmp/admin.sock"
         [registry]
@@ -89,6 +103,9 @@ fn every_key_is_understood() {
         quarantine = "0s"
         first_byte_timeout = "500ms"
         idle_timeout = "2s"
+        total_timeout = "4s"
+        min_rate = "500B/s"
+        min_rate_period = "5s"
         hold_timeout = "3s"
         response_buffer = "2MiB"
         dyno_keepalive = "0s"
@@ -102,12 +119,21 @@ fn every_key_is_understood() {
         (config.limits.request.line, config.limits.request.head, config.limits.connections),
         (4096, 16384, Some(10))
     );
+    assert_eq!(config.limits.connections_per_client, NonZeroUsize::new(3));
+    assert_eq!((config.limits.kept_per_dyno, config.limits.kept_connections), (Some(4), Some(5)));
+    assert_eq!(config.listen.len(), 4);
+    assert_eq!(config.listen[2], ListenAt { mode: 0o666, ..listen_at("unix:/run/http.sock") });
+    let from = ["10.0.0.0/8", "192.0.2.1"].into_iter().map(|network| network.parse().unwrap()).collect();
+    let from = Some(from);
+    assert_eq!(config.listen[3].proxy_protocol, Some(ProxyProtocol { from }));
     assert_eq!(config.admin, Some(AdminListen::At(Endpoint::Unix("/tmp/admin.sock".into()))));
     assert_eq!(config.access_log, AccessLogTo::File("/var/log/busbar.log".into()));
     assert!(record.catch_all && record.maintenance && !routing.answer_continue);
     assert_eq!(routing.balance, Balance::RoundRobin);
     assert_eq!(routing.response_buffer_bytes, 2 << 20);
     assert_eq!((routing.first_byte_timeout_ms, routing.quarantine_ms), (Millis(500), Millis(0)));
+    assert_eq!((routing.total_timeout_ms, routing.min_rate), (Some(Millis(4000)), 500));
+    assert_eq!(routing.min_rate_period_ms, Millis(5000));
     assert_eq!(routing.error_page_url.as_deref(), Some("https://example.com/error"));
     assert_eq!(record.web.quantity, 0, "an app without dynos answers H14");
 }
@@ -125,6 +151,32 @@ fn all_mistakes_are_told_at_once_with_their_place() {
              begin with a letter and not end with '-'",
         ]
     );
+}
+
+#[test]
+fn each_mistake_about_listeners_is_refused_in_words_that_help() {
+    for (text, expected) in [
+        ("[[listener]]", "1:1: this [[listener]] has no `address`"),
+        ("[[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"0660\"", "3:8: `mode` is for socket files"),
+        ("[[listener]]\naddress = \"unix:/a\"\nmode = \"9\"", "3:8: `mode` is \"9\"; write it as chmod does"),
+        ("[[listener]]\naddress = \"unix:a\"", "2:11: `address` is \"unix:a\"; bad address"),
+        ("[[listener]]\naddress = \"127.0.0.1:1\"\nfrom = [\"::/0\"]", "3:8: `from` says whose"),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol = true\nfrom = [\"10.0.0.0/33\"]",
+            "4:9: proxy \"10.0.0.0/33\": write a network like 10.0.0.0/8",
+        ),
+        (
+            "[[listener]]\naddress = \"0.0.0.0:1\"\nproxy_protocol = true",
+            "1:1: anybody who reaches this `proxy_protocol` listener could claim any address",
+        ),
+        (
+            "listen = [\"127.0.0.1:1\"]\n[[listener]]\naddress = \"127.0.0.1:1\"",
+            "3:11: 127.0.0.1:1 is listened on already",
+        ),
+    ] {
+        let told = complaints(text);
+        assert!(told[0].starts_with(expected), "{text}\n got {}\nwant {expected}", told[0]);
+    }
 }
 
 #[test]
@@ -153,7 +205,7 @@ fn each_mistake_is_refused_in_words_that_help() {
             "2:10: `listen` is \"0.0.0.0:1\"; admin address 0.0.0.0:1 can be reached",
         ),
         ("[registry]\nlisten = [\"127.0.0.1:1\"]", "1:1: [registry] has no `key_file`"),
-        ("[tls]\n", "1:2: unknown key `tls`; the keys there are: listen, workers"),
+        ("[tls]\n", "1:2: unknown key `tls`; the keys there are: listen, listener, workers"),
         ("limits = 1", "1:10: `limits` must be a table"),
         ("[app]\nname = \"a\"", "1:1: `app` may be there more than once; write [[app]]"),
         ("workers = 1\nworkers = 2", "2:1: this is not TOML: duplicate key"),
@@ -170,6 +222,7 @@ fn each_mistake_is_refused_in_words_that_help() {
     }
     for (lines, expected) in [
         ("dynos = [\"127.0.0.1:0\"]", "4:10: no dyno can be reached at 127.0.0.1:0"),
+        ("dynos = [\"unix:app.sock\"]", "4:10: bad address \"unix:app.sock\""),
         ("dynos = [\"127.0.0.1:8080\"]", "4:10: 127.0.0.1:8080 is where this router listens"),
         ("dynos = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "4:25: dyno 127.0.0.1:1 is one of app a since line 4"),
         ("[app.routing]\nbalance = \"ballast\"", "5:11: there is no balance \"ballast\"; write least"),
@@ -180,6 +233,14 @@ fn each_mistake_is_refused_in_words_that_help() {
         (
             "[app.routing]\nfirst_byte_timout = \"1s\"",
             "5:1: unknown key `first_byte_timout` in [app.routing]; did you mean",
+        ),
+        (
+            "[app.routing]\nmin_rate = \"500\"",
+            "5:12: `min_rate` is \"500\"; write a number of bytes per second",
+        ),
+        (
+            "[app.routing]\ntotal_timeout = \"0s\"",
+            "5:17: `total_timeout` is \"0s\"; every request would fail",
         ),
         ("[app.routing]\nrequest_limit = 0", "5:17: `request_limit` is 0"),
         ("[app.routing]\nerror_page_url = \"/x\"", "5:18: `error_page_url` is \"/x\""),
@@ -224,7 +285,7 @@ fn flags_win_over_the_file() {
         access_log: Some(AccessLogTo::Off),
     };
     let config = parse("edge.toml", HOUSE, &overrides).unwrap();
-    assert_eq!((config.listen, config.workers.get()), (overrides.listen, 3));
+    assert_eq!((config.listen, config.workers.get()), (vec![listen_at("127.0.0.1:1")], 3));
     assert_eq!((config.drain_timeout, config.admin), (Duration::from_secs(1), Some(AdminListen::Off)));
     assert_eq!(config.access_log, AccessLogTo::Off);
 }
@@ -250,6 +311,7 @@ fn every_example_of_the_manual_is_valid_and_every_key_is_in_it() {
     examples.iter().for_each(|example| drop(good(example)));
     // The complaint about an unknown key lists all keys of its table.
     let tables = [
+        "[[listener]]\nx1 = 1\n",
         "x1 = 1\n",
         "[limits]\nx1 = 1\n",
         "[edge]\nx1 = 1\n",
@@ -263,8 +325,9 @@ fn every_example_of_the_manual_is_valid_and_every_key_is_in_it() {
         let told = complaints(table);
         let keys = told.iter().find_map(|told| told.split_once("the keys there are: ")).unwrap().1;
         for key in keys.split(", ") {
-            let documented =
-                manual.contains(&format!("| `{key}` |")) || manual.contains(&format!("`[{key}]`"));
+            let documented = [format!("| `{key}` |"), format!("`[{key}]`"), format!("## `[[{key}]]`")]
+                .iter()
+                .any(|shown| manual.contains(shown));
             assert!(
                 documented || key == "app" || key == "routing",
                 "docs/configuration.md does not explain {key} of {table}"

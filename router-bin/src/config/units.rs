@@ -10,6 +10,10 @@ pub(crate) struct Span(pub(crate) Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub usize);
 
+/// Bytes per second as written: a [`Size`] and `/s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate(pub u32);
+
 /// Not spelled as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Misspelled {
@@ -19,6 +23,9 @@ pub(crate) enum Misspelled {
     /// See [`Size`].
     #[error("write a whole number and a unit, B, KiB or MiB, up to 1024MiB, like \"8KiB\"")]
     Size,
+    /// See [`Rate`].
+    #[error("write a number of bytes per second, up to 1024MiB/s, like \"500B/s\", or \"0B/s\" for none")]
+    Rate,
 }
 
 impl FromStr for Span {
@@ -36,6 +43,14 @@ impl FromStr for Size {
         let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("B", 1)];
         let bytes = scaled(text, &units).filter(|bytes| *bytes <= 1 << 30);
         bytes.and_then(|bytes| usize::try_from(bytes).ok()).map(Self).ok_or(Misspelled::Size)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = Misspelled;
+    fn from_str(text: &str) -> Result<Self, Misspelled> {
+        let size = text.strip_suffix("/s").and_then(|size| size.parse::<Size>().ok());
+        size.and_then(|size| u32::try_from(size.0).ok()).map(Self).ok_or(Misspelled::Rate)
     }
 }
 
@@ -60,6 +75,16 @@ mod tests {
         }
         for text in ["", "30", "s", "-1s", "1.5s", "25h", "30sec", "99999999999999999999s", "1s2"] {
             assert_eq!(text.parse::<Span>(), Err(Misspelled::Span), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_sizes_per_second() {
+        for (text, bytes) in [("500B/s", 500), ("1KiB/s", 1024), ("0B/s", 0)] {
+            assert_eq!(text.parse(), Ok(Rate(bytes)), "{text}");
+        }
+        for text in ["", "500", "500B", "500/s", "500B/m", "1KB/s"] {
+            assert_eq!(text.parse::<Rate>(), Err(Misspelled::Rate), "{text}");
         }
     }
 

@@ -21,7 +21,8 @@ fn apps(list: &[(&str, &[&str], &[u16])]) -> Vec<DeclaredApp> {
 /// Name, address and generation of each dyno.
 async fn dynos(registry: &Memory) -> Vec<(String, u16, u64)> {
     let snapshot = registry.snapshot().await.unwrap();
-    let tell = |d: DynoRecord| (format!("{} {}", d.app, d.dyno), d.address.port(), d.generation.0);
+    let tell =
+        |d: DynoRecord| (format!("{} {}", d.app, d.dyno), d.address.tcp().unwrap().port(), d.generation.0);
     snapshot.dynos.into_iter().map(tell).collect()
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct DynoStatus {
     /// Since when. `None` when that is not known here.
     pub(crate) since: Option<Timestamp>,
     /// Where it accepts connections, if it does.
-    pub(crate) address: Option<std::net::SocketAddr>,
+    pub(crate) address: Option<busbar_registry::Address>,
     /// Its first process.
     pub(crate) pid: Option<i32>,
     /// Bytes of memory it uses.
@@ -51,7 +51,7 @@ fn one(group: &ProcessGroup, now: Timestamp, tz: &TimeZone) -> String {
     let command = command.as_ref().map(|command| format!(": {command}")).unwrap_or_default();
     let mut text = format!("=== {process_type} ({app}){command} ({})\n\n", dynos.len());
     for DynoStatus { name, state, since, address, .. } in dynos {
-        let place = || address.map(|address| format!(" at {address}"));
+        let place = || address.as_ref().map(|address| format!(" at {address}"));
         let told = since.map(|since| format!(" {}", ago(since, now, tz))).or_else(place).unwrap_or_default();
         text.push_str(&format!("{name}: {state}{told}\n"));
     }

@@ -6,18 +6,18 @@
 //! - [`linger`]: closes so that the client can still read what it was told.
 
 mod client;
-mod head;
+pub(crate) mod head;
 mod linger;
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{net::IpAddr, rc::Rc, time::Duration};
 
-pub(crate) use self::head::arrival;
 use self::{
     client::H1Client,
     head::{NextHead, Wait},
 };
 use crate::{
     io::Transport,
+    observe::counters::Closed,
     proxy::{self, After, Call, Papers, Request},
     route::{Fault, Moment},
     worker::{
@@ -29,14 +29,15 @@ use crate::{
 
 /// One connection. `pending` are bytes that came behind the last head: a body, or the next request.
 pub(crate) struct Connection<T> {
-    io: T,
-    pending: Option<Buffer>,
+    pub(crate) io: T,
+    pub(crate) pending: Option<Buffer>,
 }
 
 /// Who is at the other end, and how it got here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
-    pub(crate) client: SocketAddr,
+    /// `None`: a process of this machine, over a socket file.
+    pub(crate) client: Option<IpAddr>,
     pub(crate) tls: bool,
 }
 
@@ -47,24 +48,57 @@ const LULL: Duration = Duration::from_millis(100);
 /// How long a new connection may take to begin its first request once a drain has begun.
 const COURTESY: Duration = Duration::from_secs(1);
 
-/// Serves a connection until it is closed.
-pub(crate) async fn serve<T: Transport>(worker: Rc<Worker>, io: T, peer: Peer) {
-    let mut connection = Connection { io, pending: None };
+/// Serves a connection until it is closed, and says why it is.
+pub(crate) async fn serve<T: Transport>(
+    worker: Rc<Worker>,
+    mut connection: Connection<T>,
+    peer: Peer,
+) -> Closed {
     let timer = Timer::new(&worker.sweep);
     let mut patience = worker.options.keepalive_timeout;
     // Whoever has just connected means to send a request: it may do so even when a drain begins.
     let courtesy = worker.now() + COURTESY;
     loop {
         let until = worker.now() + patience;
-        if head::wait(&worker, &mut connection, &timer, until, courtesy).await != Wait::Bytes {
-            return;
+        match head::wait(&worker, &mut connection, &timer, until, courtesy).await {
+            Wait::Bytes => {}
+            Wait::TimeUp => return Closed::Idle,
+            Wait::Closed => return idle_end(&worker),
         }
         match Box::pin(busy(&worker, &mut connection, &timer, &peer)).await {
-            After::KeepAlive => patience = worker.options.keepalive_timeout.saturating_sub(LULL),
-            After::Close => return linger::close(&worker, &mut connection, &timer).await,
-            After::Cut => return,
+            Busy::Lull => patience = worker.options.keepalive_timeout.saturating_sub(LULL),
+            Busy::Close => {
+                let closed = orderly_end(&worker);
+                linger::close(&worker, &mut connection, &timer).await;
+                return closed;
+            }
+            Busy::End(closed) => return closed,
         }
     }
+}
+
+/// Why a connection ended that nothing was asked on.
+fn idle_end(worker: &Worker) -> Closed {
+    if worker.drain.is_draining() { Closed::DrainIdle } else { Closed::ClientLeft }
+}
+
+/// Why a connection ended whose client was told.
+fn orderly_end(worker: &Worker) -> Closed {
+    match worker.drain.is_draining() {
+        _ if worker.is_cut() => Closed::DrainCut,
+        true => Closed::DrainAnswered,
+        false => Closed::Answered,
+    }
+}
+
+/// What requests that follow one another end with.
+enum Busy {
+    /// None came for a while.
+    Lull,
+    /// The connection is to be closed in order.
+    Close,
+    /// It is to be dropped.
+    End(Closed),
 }
 
 /// Serves requests for as long as one follows the other.
@@ -73,22 +107,25 @@ async fn busy<T: Transport>(
     connection: &mut Connection<T>,
     timer: &Timer,
     peer: &Peer,
-) -> After {
+) -> Busy {
     let _in_progress = worker.in_progress();
     loop {
         let after = match head::next(worker, connection, timer).await {
             NextHead::Head(desk) => request(worker, connection, timer, peer, desk).await,
             NextHead::Flawed(fault, text) => flawed(worker, connection, timer, peer, fault, &text).await,
-            NextHead::Closed => return After::Cut,
+            NextHead::Closed => return Busy::End(Closed::ClientLeft),
         };
-        if after != After::KeepAlive {
-            return after;
+        match after {
+            After::KeepAlive => {}
+            After::Close => return Busy::Close,
+            After::Cut if worker.is_cut() => return Busy::End(Closed::DrainCut),
+            After::Cut => return Busy::End(Closed::Broken),
         }
         let until = worker.now() + LULL.min(worker.options.keepalive_timeout);
         match head::wait(worker, connection, timer, until, Moment::START).await {
             Wait::Bytes => {}
-            Wait::TimeUp => return After::KeepAlive,
-            Wait::Closed => return After::Cut,
+            Wait::TimeUp => return Busy::Lull,
+            Wait::Closed => return Busy::End(idle_end(worker)),
         }
     }
 }
@@ -130,7 +167,7 @@ async fn flawed<T: Transport>(
     let mut desk = worker.buffers.desk();
     let mut client = H1Client::without_request(worker, connection, &mut desk.get().to_client);
     let first_line = text.filled().split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
-    proxy::refuse(worker, timer, &mut client, peer.client.ip(), first_line, fault).await
+    proxy::refuse(worker, timer, &mut client, peer.client, first_line, fault).await
 }
 
 #[cfg(test)]
@@ -138,6 +175,8 @@ mod tests {
     use std::{sync::Arc, time::Instant};
 
     use tokio::net::{TcpListener, TcpStream};
+
+    use crate::io::Socket;
 
     use super::*;
     use crate::{
@@ -157,16 +196,20 @@ mod tests {
             drain: signal,
             start: Instant::now(),
             sockets: Vec::new(),
+            clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
         }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = listener.local_addr().unwrap();
-        let io = TcpStream::connect(client).await.unwrap();
+        let io = Socket::Tcp(TcpStream::connect(client).await.unwrap());
         let mut connection = Connection { io, pending: None };
         let timer = Timer::new(&worker.sweep);
-        let peer = Peer { client, tls: false };
+        let peer = Peer { client: Some(client.ip()), tls: false };
         let busy = size_of_val(&busy(&worker, &mut connection, &timer, &peer));
-        let idle = size_of_val(&serve(Rc::clone(&worker), connection.io, peer));
+        let idle = size_of_val(&serve(Rc::clone(&worker), connection, peer));
         assert!(idle <= 512, "{idle} bytes idle");
+
         assert!(busy <= 4096, "{busy} bytes busy");
     }
 }

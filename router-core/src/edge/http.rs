@@ -11,8 +11,6 @@
 mod client;
 mod head;
 pub(crate) mod reply;
-#[cfg(test)]
-mod tests;
 mod tunnel;
 mod unchunk;
 
@@ -48,7 +46,7 @@ where
     let after = match read(worker, desk, parts.version, length, upgrade.is_some()) {
         Ok(head) => {
             let mut client = HttpClient::new(worker, body, &head, upgrade, &mut reply);
-            let arrival = h1::arrival(worker, &peer, &head, &desk.request_fields, &desk.text);
+            let arrival = h1::head::arrival(worker, &peer, &head, &desk.request_fields, &desk.text);
             let papers = Papers {
                 to_dyno: &mut desk.to_dyno,
                 forwarded_for: &mut desk.forwarded_for,

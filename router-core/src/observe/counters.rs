@@ -2,6 +2,7 @@
 //!
 //! - [`Counters`]: written by one worker, read by anybody: plain stores, no contention.
 //! - [`Totals`]: the sum over workers at one time.
+//! - [`Closed`]: why a client's connection ended; each one that was accepted ends by exactly one of them.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +23,72 @@ impl Counter {
     pub(crate) fn sub(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a client's connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Closed {
+    /// Its last response was sent, and it was closed in order, because either side had said so.
+    Answered,
+    /// The client closed it between requests, or before its request's head was whole.
+    ClientLeft,
+    /// It was idle for too long.
+    Idle,
+    /// It was cut in the middle of a request: the client left, or its response could not be completed.
+    Broken,
+    /// It was idle when the drain closed it.
+    DrainIdle,
+    /// Its last response was sent during the drain.
+    DrainAnswered,
+    /// It was in the middle of a request when the drain's time was up (H24): cut, or told so if nothing was sent yet.
+    DrainCut,
+    /// The client had as many connections as it may.
+    ClientLimit,
+    /// Its PROXY header was malformed, or did not come in time.
+    ProxyHeader,
+    /// It came from where no PROXY header is believed.
+    ProxyPeer,
+    /// A bug ended it.
+    Panicked,
+}
+
+impl Closed {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Answered,
+        Self::ClientLeft,
+        Self::Idle,
+        Self::Broken,
+        Self::DrainIdle,
+        Self::DrainAnswered,
+        Self::DrainCut,
+        Self::ClientLimit,
+        Self::ProxyHeader,
+        Self::ProxyPeer,
+        Self::Panicked,
+    ];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::ClientLeft => "client_left",
+            Self::Idle => "idle",
+            Self::Broken => "broken",
+            Self::DrainIdle => "drain_idle",
+            Self::DrainAnswered => "drain_answered",
+            Self::DrainCut => "drain_cut",
+            Self::ClientLimit => "client_limit",
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyPeer => "proxy_peer",
+            Self::Panicked => "panicked",
+        }
     }
 }
 
@@ -45,6 +110,11 @@ pub(crate) struct Counters {
     pub(crate) log_lines_dropped: Counter,
     /// Connections cut because a drain took too long.
     pub(crate) cut: Counter,
+    /// In the order of [`Closed::ALL`].
+    pub(crate) closed: [Counter; Closed::ALL.len()],
+    pub(crate) accepts_failed: Counter,
+    pub(crate) dials_without_descriptor: Counter,
+    pub(crate) kept: Counter,
 }
 
 impl Counters {
@@ -54,6 +124,12 @@ impl Counters {
 
     pub(crate) fn status(&self, status: u16) {
         if let Some(counter) = self.statuses.get(usize::from(status / 100).wrapping_sub(1)) {
+            counter.add(1);
+        }
+    }
+
+    pub(crate) fn closed(&self, why: Closed) {
+        if let Some(counter) = self.closed.get(why as usize) {
             counter.add(1);
         }
     }
@@ -92,6 +168,15 @@ pub struct Totals {
     pub log_lines_dropped: u64,
     /// Client connections cut because a drain took too long.
     pub cut: u64,
+    /// Client connections that ended, by why; only those that happened. With those that are open they are all that
+    /// were accepted.
+    pub closed: BTreeMap<Closed, u64>,
+    /// Times when no connection could be accepted, for want of file descriptors or memory.
+    pub accepts_failed: u64,
+    /// Times when no connection to a dyno could be made, for want of file descriptors or memory.
+    pub dials_without_descriptor: u64,
+    /// Connections to dynos that wait for their next request now.
+    pub kept: u64,
 }
 
 impl Totals {
@@ -115,5 +200,14 @@ impl Totals {
         self.panics += worker.panics.get();
         self.log_lines_dropped += worker.log_lines_dropped.get();
         self.cut += worker.cut.get();
+        for (why, count) in Closed::ALL.iter().zip(&worker.closed) {
+            let count = count.get();
+            if count > 0 {
+                *self.closed.entry(*why).or_default() += count;
+            }
+        }
+        self.accepts_failed += worker.accepts_failed.get();
+        self.dials_without_descriptor += worker.dials_without_descriptor.get();
+        self.kept += worker.kept.get();
     }
 }

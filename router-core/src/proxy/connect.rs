@@ -4,10 +4,10 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use busbar_registry::Balance;
-use tokio::net::TcpStream;
 
 use super::{Call, Client, Request, record::Record, select::Selected};
 use crate::{
+    io::Socket,
     route::{
         Fault, Moment, RequestClock,
         admit::{self, Refused, Verdict, Waiting},
@@ -34,7 +34,7 @@ pub(super) enum Freshness {
 
 /// A connection to a dyno, and the request's place there.
 pub(super) struct Line {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Box<Socket>,
     pub(super) slot: Slot,
     pub(super) reused: bool,
     /// The client is to be told which dyno it is.
@@ -74,6 +74,10 @@ pub(super) async fn connect<C: Client>(
                             sets_cookie: selected.affinity.sets_cookie(line.slot.dyno()),
                             ..line
                         });
+                    }
+                    // The whole request took too long: that is not the dyno's fault.
+                    Err(_) if clock.expired(worker.now()) == Some(Fault::RequestTimeout) => {
+                        return Err(Fault::RequestTimeout);
                     }
                     Err((slot, how)) => failed(worker, &set, &slot, how, &mut attempts)?,
                 }
@@ -150,12 +154,13 @@ fn pick(
     if let Some(dyno) = wanted {
         return session::place_at(set, dyno);
     }
-    let key = (set.routing.balance == Balance::Rendezvous).then(|| rendezvous::key(&address(request)));
+    let sticky = request.arrival.client.filter(|_| set.routing.balance == Balance::Rendezvous);
+    let key = sticky.map(|client| rendezvous::key(&octets(client)));
     choose(set, attempts.tried(), key, worker.now(), &mut worker.random.borrow_mut())
 }
 
-fn address(request: &Request<'_>) -> [u8; 16] {
-    match request.arrival.client {
+fn octets(client: std::net::IpAddr) -> [u8; 16] {
+    match client {
         std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         std::net::IpAddr::V6(v6) => v6.octets(),
     }
@@ -181,7 +186,7 @@ async fn reach(
     }
     clock.connecting(began);
     worker.counters.dials.add(1);
-    let dialled = dial(worker, timer, dyno.address, clock.deadline()).await;
+    let dialled = dial(worker, timer, &dyno.address, clock.deadline()).await;
     let now = worker.now();
     record.reached(dyno, now.since(began), now);
     match dialled {

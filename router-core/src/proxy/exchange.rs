@@ -156,7 +156,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
                 let seen = Some((turn, self.up.sent));
                 if self.up_seen != seen {
                     self.up_seen = seen;
-                    self.clock.upload_waits_for(turn, self.call.worker.now());
+                    self.clock.upload_waits_for(turn, self.up.sent, self.call.worker.now());
                 }
             }
         }
@@ -251,14 +251,16 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         if relayed.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let turn = match waits_for {
-            WaitsFor::Client => Party::Client,
-            WaitsFor::Dyno => Party::Dyno,
+        let taken = self.call.client.bytes_sent();
+        // What is taken ahead of a client is not the client's doing.
+        let (turn, moved) = match waits_for {
+            WaitsFor::Client => (Party::Client, taken),
+            WaitsFor::Dyno => (Party::Dyno, self.down.received),
         };
-        let seen = Some((turn, self.down.received + self.call.client.bytes_sent()));
+        let seen = Some((turn, moved));
         if self.down_seen != seen {
             self.down_seen = seen;
-            self.clock.download_waits_for(turn, self.call.worker.now());
+            self.clock.download_waits_for(turn, taken, self.call.worker.now());
         }
         if turn == Party::Dyno && self.up.is_over() && self.call.client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Fault::ClientInterrupted.into()));
@@ -311,10 +313,10 @@ impl<C: Client> Rest<'_, '_, C> {
         if self.down.poll_flush(cx, self.call.client)?.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let seen = Some(self.call.client.bytes_sent());
-        if self.seen != seen {
-            self.seen = seen;
-            self.clock.download_waits_for(Party::Client, self.call.worker.now());
+        let taken = self.call.client.bytes_sent();
+        if self.seen != Some(taken) {
+            self.seen = Some(taken);
+            self.clock.download_waits_for(Party::Client, taken, self.call.worker.now());
         }
         expired(self.call, self.clock, cx, Moment::NEVER).map(Err)
     }

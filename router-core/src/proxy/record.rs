@@ -123,7 +123,7 @@ impl Record {
     }
 
     /// What could not be read is over; `first_line` is what it began with.
-    pub(super) fn close_unread(self, worker: &Worker, from: IpAddr, first_line: &[u8], bytes: u64) {
+    pub(super) fn close_unread(self, worker: &Worker, from: Option<IpAddr>, first_line: &[u8], bytes: u64) {
         let mut parts = first_line.split(|b| *b == b' ');
         let (method, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let protocol = Protocol::Http11;
@@ -154,7 +154,7 @@ impl Record {
         }
         // The list ends with the client, which has a place of its own in the line, and the proxies it came through.
         let mut received = origin.forwarded_for;
-        for _ in 0..=origin.proxies {
+        for _ in 0..origin.client.map_or(0, |_| u32::from(origin.proxies) + 1) {
             let end = memchr::memrchr(b',', received).unwrap_or_default();
             received = received.get(..end).unwrap_or_default();
         }
@@ -165,7 +165,7 @@ impl Record {
             host: origin.host,
             request_id: self.request_id.as_bytes(),
             forwarded_for: received,
-            client: Some(origin.client),
+            client: origin.client,
             dyno: self.dyno.as_ref().map_or("", |dyno| &dyno.label),
             queue: self.queued,
             connect: self.connect,
@@ -186,7 +186,7 @@ struct Origin<'a> {
     path: &'a [u8],
     host: &'a [u8],
     forwarded_for: &'a [u8],
-    client: IpAddr,
+    client: Option<IpAddr>,
     proxies: u16,
     protocol: Protocol,
     tls: bool,

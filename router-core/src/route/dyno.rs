@@ -2,14 +2,13 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use busbar_registry::{AppName, DynoName, Generation};
+use busbar_registry::{Address, AppName, DynoName, Generation};
 
 use super::{
     affinity::Ticket,
@@ -34,7 +33,7 @@ pub struct Dyno {
     /// Its name in the formation.
     pub name: DynoName,
     /// Where it accepts connections.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The fencing number of its lease.
     pub generation: Generation,
     /// What connection pools call it.
@@ -56,7 +55,7 @@ impl Dyno {
     pub(super) fn new(
         app_name: &AppName,
         name: DynoName,
-        address: SocketAddr,
+        address: Address,
         generation: Generation,
         app: Arc<AppLoad>,
     ) -> Self {

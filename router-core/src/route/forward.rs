@@ -17,10 +17,10 @@ pub const PSEUDONYM: &str = "busbar";
 /// How a request reached the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// Who is at the other end of the connection.
-    pub peer: IpAddr,
+    /// Who is at the other end of the connection. `None`: a process of this machine, over a socket file.
+    pub peer: Option<IpAddr>,
     /// Who sent the request: the peer, or whom trusted proxies name.
-    pub client: IpAddr,
+    pub client: Option<IpAddr>,
     /// How many trusted proxies it came through that name somebody: so many addresses follow the client's in the
     /// `X-Forwarded-For` list.
     pub proxies: u16,
@@ -34,7 +34,8 @@ pub struct Arrival {
 
 impl Arrival {
     /// A request from whoever is at the other end of the connection; `host_port` is the port in its Host header.
-    pub const fn direct(peer: IpAddr, tls: bool, host_port: Option<u16>) -> Self {
+    pub fn direct(peer: impl Into<Option<IpAddr>>, tls: bool, host_port: Option<u16>) -> Self {
+        let peer = peer.into();
         let port = port(host_port, tls);
         Self { peer, client: peer, proxies: 0, trusted: false, tls, port }
     }
@@ -54,17 +55,26 @@ const fn port(host_port: Option<u16>, tls: bool) -> u16 {
 }
 
 /// Appends the `X-Forwarded-For` list: what came with the request, in order, then the peer. What came with the
-/// request is never removed; only the last address is the router's own word.
+/// request is never removed; only the last address is the router's own word. A peer on a socket file has no address
+/// and adds nothing: the proxy there has written its own client down already.
 ///
 /// ```
 /// use router_core::route::forward::forwarded_for;
 /// let mut list = Vec::new();
-/// forwarded_for(&mut list, [b"10.0.0.1".as_slice()].into_iter(), "127.0.0.1".parse().unwrap());
+/// forwarded_for(&mut list, [b"10.0.0.1".as_slice()].into_iter(), "127.0.0.1".parse().ok());
 /// assert_eq!(list, b"10.0.0.1, 127.0.0.1");
 /// ```
-pub fn forwarded_for<'a>(out: &mut Vec<u8>, received: impl Iterator<Item = &'a [u8]>, peer: IpAddr) {
+pub fn forwarded_for<'a>(
+    out: &mut Vec<u8>,
+    received: impl Iterator<Item = &'a [u8]>,
+    peer: impl Into<Option<IpAddr>>,
+) {
+    let begin = out.len();
     append_all(out, received);
-    ip(out, peer);
+    match peer.into() {
+        Some(peer) => ip(out, peer),
+        None => out.truncate(out.len().saturating_sub(2).max(begin)),
+    }
 }
 
 fn append_all<'a>(out: &mut Vec<u8>, lists: impl Iterator<Item = &'a [u8]>) {
@@ -86,7 +96,9 @@ pub fn write_headers(
 ) {
     let mut digits = itoa::Buffer::new();
     line(out, b"X-Request-Id", request_id);
-    line(out, b"X-Forwarded-For", forwarded_for);
+    if !forwarded_for.is_empty() {
+        line(out, b"X-Forwarded-For", forwarded_for);
+    }
     line(out, b"X-Forwarded-Proto", arrival.scheme().as_bytes());
     line(out, b"X-Forwarded-Port", digits.format(arrival.port).as_bytes());
     line(out, b"X-Request-Start", started);
@@ -96,9 +108,12 @@ pub fn write_headers(
 pub fn forwarded(out: &mut Vec<u8>, arrival: &Arrival, host: &[u8]) {
     out.extend_from_slice(b"Forwarded: for=");
     // A colon may only stand within quotes (RFC 7239 §4).
-    let v6 = arrival.peer.to_canonical().is_ipv6();
+    let v6 = arrival.peer.is_some_and(|peer| peer.to_canonical().is_ipv6());
     out.extend_from_slice(if v6 { b"\"[" } else { b"" });
-    ip(out, arrival.peer);
+    match arrival.peer {
+        Some(peer) => ip(out, peer),
+        None => out.extend_from_slice(b"unknown"),
+    }
     out.extend_from_slice(if v6 { b"]\"" } else { b"" });
     out.extend_from_slice(b";proto=");
     out.extend_from_slice(arrival.scheme().as_bytes());
@@ -181,10 +196,10 @@ mod tests {
     #[test]
     fn an_ipv4_client_on_an_ipv6_socket_is_written_as_ipv4() {
         let mut list = Vec::new();
-        forwarded_for(&mut list, std::iter::empty(), "::ffff:10.1.2.3".parse().unwrap());
+        forwarded_for(&mut list, std::iter::empty(), "::ffff:10.1.2.3".parse().ok());
         assert_eq!(list, b"10.1.2.3");
         list.clear();
-        forwarded_for(&mut list, std::iter::empty(), "2001:db8::1".parse().unwrap());
+        forwarded_for(&mut list, std::iter::empty(), "2001:db8::1".parse().ok());
         assert_eq!(list, b"2001:db8::1");
     }
 
@@ -201,9 +216,13 @@ mod tests {
     fn a_forwarded_element_quotes_what_has_a_colon() {
         let element = |peer: &str, tls, host: &str| {
             let mut out = Vec::new();
-            forwarded(&mut out, &Arrival::direct(peer.parse().unwrap(), tls, None), host.as_bytes());
+            forwarded(&mut out, &Arrival::direct(peer.parse::<IpAddr>().ok(), tls, None), host.as_bytes());
             String::from_utf8(out).unwrap()
         };
+        assert_eq!(
+            element("a socket file", false, "app.test"),
+            "Forwarded: for=unknown;proto=http;host=app.test\r\n"
+        );
         assert_eq!(
             element("192.0.2.60", false, "app.test"),
             "Forwarded: for=192.0.2.60;proto=http;host=app.test\r\n"

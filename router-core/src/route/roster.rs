@@ -79,7 +79,7 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::SocketAddr};
+    use std::collections::BTreeMap;
 
     use busbar_registry::{AppRecord, DynoRecord, DynoState};
     use proptest::prelude::*;
@@ -182,7 +182,7 @@ mod tests {
                 Ask::Register { app, index, port } => {
                     let generation = self.events.len() as u64 + 1;
                     let mut dyno = dyno_record(APPS[app], index, generation, DynoState::Up);
-                    dyno.address = SocketAddr::from(([127, 0, 0, 1], port));
+                    dyno.address = ([127, 0, 0, 1], port).into();
                     if self.apps.contains_key(&dyno.app) {
                         self.register(dyno);
                     }

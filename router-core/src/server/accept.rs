@@ -1,9 +1,14 @@
 //! One worker's life: accept, tick, drain.
+//!
+//! - [`Seat`]: what a worker is given. [`spawn`]: starts it.
+//! - `accept`: one door's loop. `connection`: one connection, from its PROXY header to its end.
+//! - `Open`: what an open connection holds: its place, its client's place, and why it ended.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     io,
-    net::{SocketAddr, TcpListener},
+    net::IpAddr,
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -13,23 +18,36 @@ use std::{
 };
 
 use tokio::{
-    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::LocalSet,
 };
 
-use super::{drain::DrainSignal, listen::BACKLOG, options::ServerOptions};
+use super::{
+    clients::{ClientPlace, Clients},
+    drain::DrainSignal,
+    listen::{BACKLOG, Door, OpenDoor},
+    options::ServerOptions,
+};
 use crate::{
-    edge::h1::{self, Peer},
-    observe::counters::Counters,
+    edge::{
+        h1::{self, Connection, Peer},
+        proxy_protocol,
+    },
+    io::Socket,
+    observe::counters::{Closed, Counters},
     route::table::TableReader,
-    worker::{Worker, sweep::TICK},
+    worker::{
+        Worker,
+        sweep::{TICK, Timer},
+    },
 };
 
 /// How long requests that are cut may take to say so in the log.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long accepting pauses when the system has no more file descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How often that is said at most.
+const SAID: Duration = Duration::from_secs(10);
 
 /// What a worker is given to start with.
 pub(crate) struct Seat {
@@ -38,16 +56,28 @@ pub(crate) struct Seat {
     pub(crate) counters: Arc<Counters>,
     pub(crate) drain: DrainSignal,
     pub(crate) start: Instant,
-    pub(crate) sockets: Vec<TcpListener>,
+    pub(crate) sockets: Vec<Door>,
+    /// Shared by all workers; `None`: each client may have any number of connections.
+    pub(crate) clients: Option<Arc<Clients>>,
+    /// Requests that come from elsewhere in the process.
+    #[cfg(feature = "tower")]
+    pub(crate) jobs: Option<crate::service::job::Jobs>,
+}
+
+#[cfg(feature = "tower")]
+impl Seat {
+    fn without_jobs(mut self) -> (Self, Option<crate::service::job::Jobs>) {
+        let jobs = self.jobs.take();
+        (self, jobs)
+    }
 }
 
 /// Starts a worker on a thread of its own.
-pub(crate) fn spawn(number: usize, seat: Seat) -> io::Result<thread::JoinHandle<()>> {
+pub(crate) fn spawn(number: usize, mut seat: Seat) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sockets = {
         let _guard = runtime.enter();
-        let sockets = seat.sockets.iter().map(TcpListener::try_clone);
-        sockets.map(|socket| tokio::net::TcpListener::from_std(socket?)).collect::<io::Result<Vec<_>>>()?
+        seat.sockets.drain(..).map(Door::open).collect::<io::Result<Vec<_>>>()?
     };
     thread::Builder::new().name(format!("busbar-worker-{number}")).spawn(move || {
         LocalSet::new().block_on(&runtime, live(seat, sockets));
@@ -55,14 +85,27 @@ pub(crate) fn spawn(number: usize, seat: Seat) -> io::Result<thread::JoinHandle<
 }
 
 /// Serves until the drain is over.
-async fn live(seat: Seat, sockets: Vec<tokio::net::TcpListener>) {
-    let mut drain = seat.drain.clone();
+async fn live(seat: Seat, doors: Vec<OpenDoor>) {
+    #[cfg(feature = "tower")]
+    let (seat, jobs) = seat.without_jobs();
+    let (mut drain, clients) = (seat.drain.clone(), seat.clients.clone());
     let places = Arc::new(Semaphore::new(seat.options.connections_per_worker.min(Semaphore::MAX_PERMITS)));
     let worker = Rc::new(Worker::new(seat));
-    let accepting: Vec<_> = sockets
+    let accepting: Vec<_> = doors
         .into_iter()
-        .map(|socket| tokio::task::spawn_local(accept(Rc::clone(&worker), socket, Arc::clone(&places))))
+        .map(|door| Gate {
+            worker: Rc::clone(&worker),
+            door,
+            clients: clients.clone(),
+            said: Cell::default(),
+        })
+        .map(|gate| tokio::task::spawn_local(accept(Rc::new(gate), Arc::clone(&places))))
         .collect();
+    #[cfg(feature = "tower")]
+    let accepting = {
+        let jobs = jobs.map(|jobs| tokio::task::spawn_local(jobs.serve(Rc::clone(&worker))));
+        accepting.into_iter().chain(jobs)
+    };
     let ticking = tokio::task::spawn_local(tick(Rc::clone(&worker)));
 
     let patience = drain.begun().await;
@@ -96,59 +139,98 @@ async fn tick(worker: Rc<Worker>) {
         let now = worker.now();
         worker.sweep.run(now);
         worker.pool.tidy(now);
+        worker.counters.kept.set(worker.pool.kept() as u64);
         let dropped = worker.log.hand_over();
         worker.counters.log_lines_dropped.add(dropped);
     }
 }
 
-async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, places: Arc<Semaphore>) {
+/// A door and who stands behind it.
+struct Gate {
+    worker: Rc<Worker>,
+    door: OpenDoor,
+    clients: Option<Arc<Clients>>,
+    /// When it was last said that nothing can be accepted.
+    said: Cell<Option<Instant>>,
+}
+
+async fn accept(gate: Rc<Gate>, places: Arc<Semaphore>) {
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let Some(accepted) = next(&worker, &socket).await else { break };
-        take(&worker, accepted, place).await;
+        let Some(accepted) = gate.next().await else { break };
+        gate.take(accepted, place).await;
     }
     // Who is in the kernel's queue when the drain begins is still served, if there is room.
     for _ in 0..BACKLOG {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
-        let Some(accepted) = now_or_never(&socket).await else { return };
-        take(&worker, accepted, place).await;
+        let Some(accepted) = gate.now_or_never().await else { return };
+        gate.take(accepted, place).await;
     }
 }
 
-type Accepted = io::Result<(TcpStream, SocketAddr)>;
+type Accepted = io::Result<(Socket, Option<IpAddr>)>;
 
-/// The next connection; `None` when the drain begins.
-async fn next(worker: &Worker, socket: &tokio::net::TcpListener) -> Option<Accepted> {
-    let mut drain = worker.drain.clone();
-    tokio::select! {
-        biased;
-        _ = drain.begun() => None,
-        accepted = socket.accept() => Some(accepted),
+impl Gate {
+    /// The next connection; `None` when the drain begins.
+    async fn next(&self) -> Option<Accepted> {
+        let mut drain = self.worker.drain.clone();
+        tokio::select! {
+            biased;
+            _ = drain.begun() => None,
+            accepted = poll_fn(|cx| self.door.poll_accept(cx)) => Some(accepted),
+        }
     }
-}
 
-async fn now_or_never(socket: &tokio::net::TcpListener) -> Option<Accepted> {
-    poll_fn(|cx| match socket.poll_accept(cx) {
-        Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
-}
+    async fn now_or_never(&self) -> Option<Accepted> {
+        poll_fn(|cx| match self.door.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
 
-async fn take(worker: &Rc<Worker>, accepted: Accepted, place: OwnedSemaphorePermit) {
-    match accepted {
-        Ok((stream, client)) => {
-            // Only a hint; a connection without it is merely slower.
-            drop(stream.set_nodelay(true));
-            let peer = Peer { client, tls: false };
-            let open = Open::new(worker, place);
-            tokio::task::spawn_local(connection(open, stream, peer));
+    async fn take(self: &Rc<Self>, accepted: Accepted, place: OwnedSemaphorePermit) {
+        match accepted {
+            Ok((io, from)) => {
+                let open = Open::new(&self.worker, place);
+                match &self.door.proxy_protocol {
+                    Some(rule) if !rule.admits(from) => open.ends(Closed::ProxyPeer),
+                    Some(_) => {
+                        tokio::task::spawn_local(proxied(open, Rc::clone(self), io, from));
+                    }
+                    None => self.enter(open, Connection { io, pending: None }, from),
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => self.pause(&error).await,
         }
-        Err(error) if is_of_one_connection(&error) => {}
-        Err(error) => {
-            tracing::error!(%error, "cannot accept connections; trying again");
-            tokio::time::sleep(EXHAUSTED).await;
+    }
+
+    /// Serves a connection, unless its client has too many.
+    fn enter(&self, mut open: Open, connection: Connection<Socket>, client: Option<IpAddr>) {
+        if let Some((clients, client)) = self.clients.as_ref().zip(client) {
+            open.client = clients.enter(client);
+            if open.client.is_none() {
+                return open.ends(Closed::ClientLimit);
+            }
         }
+        tokio::task::spawn_local(serve(open, connection, Peer { client, tls: false }));
+    }
+
+    /// Nothing can be accepted: what is open goes on, and a little later there may be room. Kept connections to dynos
+    /// stay: they serve who is in already.
+    async fn pause(&self, error: &io::Error) {
+        self.worker.counters.accepts_failed.add(1);
+        let now = Instant::now();
+        if self.said.get().is_none_or(|said| now.duration_since(said) >= SAID) {
+            self.said.set(Some(now));
+            tracing::error!(
+                %error,
+                "cannot accept connections for now; they wait in the kernel, and requests under way go on; \
+                 raise the limit of open files (LimitNOFILE=, ulimit -n)"
+            );
+        }
+        tokio::time::sleep(EXHAUSTED).await;
     }
 }
 
@@ -160,22 +242,39 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// Reads the PROXY header, then serves the connection for whom it says.
+async fn proxied(open: Open, gate: Rc<Gate>, mut io: Socket, from: Option<IpAddr>) {
+    let worker = Rc::clone(&open.worker);
+    let timer = Timer::new(&worker.sweep);
+    match awake(&worker, proxy_protocol::receive(&worker, &mut io, &timer, from)).await {
+        Ok(received) => gate.enter(open, Connection { io, pending: received.pending }, received.client),
+        Err(closed) => open.ends(closed),
+    }
+}
+
 /// Serves one connection. A panic ends this connection only.
-async fn connection(open: Open, stream: TcpStream, peer: Peer) {
-    let clock = &open.worker.clock;
-    clock.look();
-    let mut serving = pin!(h1::serve(Rc::clone(&open.worker), stream, peer));
+async fn serve(open: Open, connection: Connection<Socket>, peer: Peer) {
+    let closed = awake(&open.worker, h1::serve(Rc::clone(&open.worker), connection, peer)).await;
+    open.ends(closed);
+}
+
+/// Lets `deed` look at the clock whenever it wakes.
+pub(crate) async fn awake<T>(worker: &Worker, deed: impl Future<Output = T>) -> T {
+    worker.clock.look();
+    let mut deed = pin!(deed);
     poll_fn(|cx| {
-        clock.look();
-        serving.as_mut().poll(cx)
+        worker.clock.look();
+        deed.as_mut().poll(cx)
     })
-    .await;
+    .await
 }
 
 /// An open connection; dropped, it is not.
 struct Open {
     worker: Rc<Worker>,
     _place: OwnedSemaphorePermit,
+    client: Option<ClientPlace>,
+    closed: Cell<Option<Closed>>,
 }
 
 impl Open {
@@ -183,17 +282,27 @@ impl Open {
         worker.counters.connections.add(1);
         worker.counters.connections_open.add(1);
         worker.open.set(worker.open.get() + 1);
-        Self { worker: Rc::clone(worker), _place: place }
+        Self { worker: Rc::clone(worker), _place: place, client: None, closed: Cell::new(None) }
+    }
+
+    fn ends(self, why: Closed) {
+        self.closed.set(Some(why));
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         let worker = &self.worker;
+        let why = match self.closed.get() {
+            Some(why) => why,
+            None if thread::panicking() => Closed::Panicked,
+            None => Closed::DrainCut, // the worker has gone, and everything with it
+        };
+        worker.counters.closed(why);
         worker.counters.connections_open.sub(1);
         worker.open.set(worker.open.get() - 1);
         worker.closed.notify_one();
-        if thread::panicking() {
+        if why == Closed::Panicked {
             worker.counters.panics.add(1);
             tracing::error!("a bug: serving a connection panicked; it was cut, all others go on");
         }

@@ -1,16 +1,28 @@
 //! Sockets to accept from, one per worker, so that the kernel spreads connections and no worker waits for another.
 //!
-//! - [`Listener`]: bound to an address, or brought along by the embedding program.
+//! - [`Listener`]: bound to an address or a socket file, or brought along by the embedding program.
+//! - [`ProxyProtocol`] (in [`crate::edge::proxy_protocol`]): who may say for whom it connects.
 //! - [`BindError`]: why an address cannot be had.
+//! - [`Door`]: one worker's share of a listener. [`socket_file`]: a socket file and its end.
+
+pub(crate) mod socket_file;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    path::Path,
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use busbar_registry::Address;
+use socket_file::SocketFile;
+use socket2::{Domain, Protocol, Type};
 
 use super::StartError;
+pub use crate::edge::proxy_protocol::ProxyProtocol;
+use crate::io::Socket;
 
 /// How many connections may wait to be accepted.
 pub(crate) const BACKLOG: u16 = 4096;
@@ -20,8 +32,9 @@ pub(crate) const BACKLOG: u16 = 4096;
 #[error("cannot listen on {address}: {}", reason(.source))]
 pub struct BindError {
     /// The address asked for.
-    pub address: SocketAddr,
-    /// What the system said.
+    pub address: Address,
+    /// What the system said. For a socket file: `AddrInUse` when somebody listens there, `AlreadyExists` when it is
+    /// something else than a socket.
     pub source: io::Error,
 }
 
@@ -32,6 +45,7 @@ fn reason(error: &io::Error) -> String {
             "not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE".into()
         }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
+        io::ErrorKind::AlreadyExists => "there is a file that is no socket; remove it".into(),
         _ => error.to_string(),
     }
 }
@@ -39,10 +53,18 @@ fn reason(error: &io::Error) -> String {
 /// A socket to accept from, for any number of workers.
 #[derive(Debug)]
 pub struct Listener {
-    address: SocketAddr,
-    first: TcpListener,
-    /// Each further worker gets a socket of its own, or (one brought along) a handle to the same one.
+    address: Address,
+    first: Bound,
+    /// Each further worker gets a socket of its own, or (one brought along, a socket file) a handle to the same one.
     own_sockets: bool,
+    file: Option<SocketFile>,
+    proxy_protocol: Option<Arc<ProxyProtocol>>,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Listener {
@@ -52,12 +74,31 @@ impl Listener {
     /// # Errors
     /// [`BindError`].
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let failed = |source| BindError { address, source };
+        let failed = |source| BindError { address: address.into(), source };
         // Without SO_REUSEPORT first: with it, two servers would silently share the port.
         drop(socket(address, false).map_err(failed)?);
         let first = socket(address, true).map_err(failed)?;
-        let address = first.local_addr().map_err(failed)?;
-        Ok(Self { address, first, own_sockets: true })
+        let address = first.local_addr().map_err(failed)?.into();
+        Ok(Self { address, first: Bound::Tcp(first), own_sockets: true, file: None, proxy_protocol: None })
+    }
+
+    /// Listens at the socket file `path`, which gets the permissions `mode`. The file that a dead process has left is
+    /// replaced; that of a live one is not. It is removed when the server ends.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind_unix(path: &Path, mode: u32) -> Result<Self, BindError> {
+        let address = Address::Unix(path.into());
+        match socket_file::listen(path, mode) {
+            Ok((first, file)) => Ok(Self {
+                address,
+                first: Bound::Unix(first),
+                own_sockets: false,
+                file: Some(file),
+                proxy_protocol: None,
+            }),
+            Err(source) => Err(BindError { address, source }),
+        }
     }
 
     /// Accepts from a socket that the embedding program has made.
@@ -66,21 +107,40 @@ impl Listener {
     /// When it has no local address or cannot be made non-blocking.
     pub fn from_std(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { address: listener.local_addr()?, first: listener, own_sockets: false })
+        let address = listener.local_addr()?.into();
+        Ok(Self {
+            address,
+            first: Bound::Tcp(listener),
+            own_sockets: false,
+            file: None,
+            proxy_protocol: None,
+        })
+    }
+
+    /// Each connection must begin with a PROXY header, which says for whom it was made.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, rule: ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(Arc::new(rule));
+        self
     }
 
     /// Where it listens, with the port the system chose.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub const fn address(&self) -> &Address {
+        &self.address
     }
 
-    fn another(&self) -> io::Result<TcpListener> {
-        if self.own_sockets { socket(self.address, true) } else { self.first.try_clone() }
+    fn another(&self) -> io::Result<Bound> {
+        Ok(match (&self.first, &self.address) {
+            (Bound::Tcp(_), Address::Tcp(address)) if self.own_sockets => Bound::Tcp(socket(*address, true)?),
+            (Bound::Tcp(first), _) => Bound::Tcp(first.try_clone()?),
+            (Bound::Unix(first), _) => Bound::Unix(first.try_clone()?),
+        })
     }
 }
 
 fn socket(address: SocketAddr, share_port: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -91,21 +151,72 @@ fn socket(address: SocketAddr, share_port: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// One worker's share of a listener, not yet known to its reactor.
+#[derive(Debug)]
+pub(crate) struct Door {
+    bound: Bound,
+    proxy_protocol: Option<Arc<ProxyProtocol>>,
+}
+
+/// One worker's share of a listener.
+pub(crate) struct OpenDoor {
+    socket: Accepting,
+    pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
+}
+
+enum Accepting {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Door {
+    /// Makes it known to the reactor that is entered.
+    pub(crate) fn open(self) -> io::Result<OpenDoor> {
+        let socket = match self.bound {
+            Bound::Tcp(socket) => Accepting::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            Bound::Unix(socket) => Accepting::Unix(tokio::net::UnixListener::from_std(socket)?),
+        };
+        Ok(OpenDoor { socket, proxy_protocol: self.proxy_protocol })
+    }
+}
+
+impl OpenDoor {
+    /// The next connection, and who it is from; nobody who has an address, over a socket file.
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Option<IpAddr>)>> {
+        Poll::Ready(match &self.socket {
+            Accepting::Tcp(socket) => ready!(socket.poll_accept(cx)).map(|(stream, from)| {
+                // Only a hint; a connection without it is merely slower.
+                drop(stream.set_nodelay(true));
+                (Socket::Tcp(stream), Some(from.ip()))
+            }),
+            Accepting::Unix(socket) => {
+                ready!(socket.poll_accept(cx)).map(|(stream, _)| (Socket::Unix(stream), None))
+            }
+        })
+    }
+}
+
+/// What a server is given of its listeners.
+pub(crate) struct Doors {
+    /// For each worker one of every listener.
+    pub(crate) per_worker: Vec<Vec<Door>>,
+    /// Removed when they are dropped.
+    pub(crate) files: Vec<SocketFile>,
+}
+
 /// For each of `workers` one socket of every listener.
-pub(crate) fn per_worker(
-    listeners: Vec<Listener>,
-    workers: usize,
-) -> Result<Vec<Vec<TcpListener>>, StartError> {
-    let mut all: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+pub(crate) fn per_worker(listeners: Vec<Listener>, workers: usize) -> Result<Doors, StartError> {
+    let mut all = Doors { per_worker: (0..workers).map(|_| Vec::new()).collect(), files: Vec::new() };
     for listener in listeners {
-        let address = listener.address;
-        let failed = |source| StartError::Listener { address, source };
-        for sockets in all.iter_mut().skip(1) {
-            sockets.push(listener.another().map_err(failed)?);
+        let failed = |source| StartError::Listener { address: listener.address.clone(), source };
+        for doors in all.per_worker.iter_mut().skip(1) {
+            let bound = listener.another().map_err(failed)?;
+            doors.push(Door { bound, proxy_protocol: listener.proxy_protocol.clone() });
         }
-        if let Some(sockets) = all.first_mut() {
-            sockets.push(listener.first);
+        if let Some(doors) = all.per_worker.first_mut() {
+            doors.push(Door { bound: listener.first, proxy_protocol: listener.proxy_protocol });
         }
+        all.files.extend(listener.file);
     }
     Ok(all)
 }
@@ -118,7 +229,7 @@ mod tests {
     fn a_port_that_is_listened_on_is_refused() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let first = Listener::bind(any).unwrap();
-        let refused = Listener::bind(first.address()).unwrap_err();
+        let refused = Listener::bind(first.address().tcp().unwrap()).unwrap_err();
         assert_eq!(refused.source.kind(), io::ErrorKind::AddrInUse);
         assert!(refused.to_string().contains("another program listens there"), "{refused}");
     }
@@ -127,10 +238,13 @@ mod tests {
     fn each_worker_gets_a_socket_of_the_same_address() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = vec![Listener::bind(any).unwrap(), Listener::bind(any).unwrap()];
-        let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
-        for sockets in per_worker(listeners, 3).unwrap() {
-            let its: Vec<_> = sockets.iter().map(|s| s.local_addr().unwrap()).collect();
-            assert_eq!(its, addresses);
+        let addresses: Vec<_> = listeners.iter().map(|listener| listener.address().clone()).collect();
+        for doors in per_worker(listeners, 3).unwrap().per_worker {
+            let here = |door: &Door| match &door.bound {
+                Bound::Tcp(socket) => Address::Tcp(socket.local_addr().unwrap()),
+                Bound::Unix(_) => unreachable!("two ports were bound"),
+            };
+            assert_eq!(doors.iter().map(here).collect::<Vec<_>>(), addresses);
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
-pub use crate::h1::{
-    limits::{ChunkLimits, RequestLimits, ResponseLimits},
-    policy::{ContentLengthWithChunked, RequestPolicy, Underscores},
+pub use crate::{
+    h1::{
+        limits::{ChunkLimits, RequestLimits, ResponseLimits},
+        policy::{ContentLengthWithChunked, RequestPolicy, Underscores},
+    },
+    upstream::pool::PoolBounds,
 };
 use crate::{observe::AccessLog, route::forward::TrustedProxies};
 
@@ -14,7 +17,14 @@ pub struct ServerOptions {
     /// How many threads; each owns its connections for their whole life. Default: one per core.
     pub workers: NonZeroUsize,
     /// Client connections per worker; beyond that the next ones wait in the kernel's queue. Default: 10 000.
+    /// A server never takes more than fit into the file descriptors of its process.
     pub connections_per_worker: usize,
+    /// Client connections of one address, over all workers; further ones are closed at once. IPv6 addresses count by
+    /// their first 64 bits, those behind a PROXY header by what it says, those on a socket file not at all. `None`:
+    /// no such limit. Default: none.
+    pub connections_per_client: Option<NonZeroUsize>,
+    /// Bounds on connections kept to dynos, for each worker.
+    pub pool: PoolBounds,
     /// How long a client may take to send a request's head once it has begun (408 beyond). Default: 60 s.
     pub head_timeout: Duration,
     /// How long a client connection may idle between requests. Default: 60 s.
@@ -38,6 +48,8 @@ impl Default for ServerOptions {
         Self {
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             connections_per_worker: 10_000,
+            connections_per_client: None,
+            pool: PoolBounds::default(),
             head_timeout: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(60),
             request_limits: RequestLimits::default(),
@@ -55,6 +67,8 @@ impl fmt::Debug for ServerOptions {
         f.debug_struct("ServerOptions")
             .field("workers", &self.workers)
             .field("connections_per_worker", &self.connections_per_worker)
+            .field("connections_per_client", &self.connections_per_client)
+            .field("pool", &self.pool)
             .field("head_timeout", &self.head_timeout)
             .field("keepalive_timeout", &self.keepalive_timeout)
             .field("request_limits", &self.request_limits)

@@ -61,7 +61,8 @@ fn answer(app: App) -> (u16, String) {
 }
 
 fn none_up(web: WebFormation) -> App {
-    App { web, ..App::new([]) }.routed(|routing| routing.hold_timeout_ms = Millis(50))
+    App { web, ..App::new([] as [std::net::SocketAddr; 0]) }
+        .routed(|routing| routing.hold_timeout_ms = Millis(50))
 }
 
 #[test]

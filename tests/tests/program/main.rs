@@ -4,6 +4,7 @@
 //! - [`load`]: under load: dynos that are killed, scaled and restarted.
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
+//! - [`sockets`]: socket files, and a machine that has no file descriptors left.
 //! - [`websocket`]: a WebSocket library through the router.
 //!
 //! The harness: [`binary`] finds the program, [`busbar`] runs it, [`wait`] waits, [`traffic`] is the client that counts.
@@ -25,6 +26,7 @@ mod load;
 mod orphans;
 mod registry;
 mod reload;
+mod sockets;
 mod traffic;
 mod up;
 mod verbs;

@@ -2,12 +2,12 @@
 
 mod routing;
 
-use std::{collections::HashMap, net::SocketAddr, ops::Range};
+use std::{collections::HashMap, ops::Range};
 
-use busbar_registry::{AppName, AppRecord, Domain, WebFormation};
+use busbar_registry::{Address, AppName, AppRecord, Domain, WebFormation, address::BadAddress};
 
 use super::{
-    super::{DeclaredApp, address, complaint::Complaints, raw::RawApp, table::At},
+    super::{DeclaredApp, ListenAt, complaint::Complaints, raw::RawApp, table::At},
     parsed,
 };
 
@@ -17,7 +17,7 @@ const MOST: usize = 1000;
 /// What `raw` means, for a router that listens on `listen`.
 pub(super) fn check(
     raw: Vec<RawApp>,
-    listen: &[SocketAddr],
+    listen: &[ListenAt],
     complaints: &mut Complaints<'_>,
 ) -> Vec<DeclaredApp> {
     let mut owners = Owners::default();
@@ -29,13 +29,13 @@ pub(super) fn check(
 struct Owners {
     names: HashMap<AppName, Range<usize>>,
     domains: HashMap<Domain, (String, Range<usize>)>,
-    dynos: HashMap<SocketAddr, (String, Range<usize>)>,
+    dynos: HashMap<Address, (String, Range<usize>)>,
     catch_all: Option<(String, Range<usize>)>,
 }
 
 fn check_one(
     raw: RawApp,
-    listen: &[SocketAddr],
+    listen: &[ListenAt],
     owners: &mut Owners,
     complaints: &mut Complaints<'_>,
 ) -> Option<DeclaredApp> {
@@ -135,14 +135,16 @@ fn catch_all(written: &At<bool>, app: &str, owners: &mut Owners, complaints: &mu
 fn dynos(
     written: Option<At<Vec<At<String>>>>,
     app: &str,
-    listen: &[SocketAddr],
+    listen: &[ListenAt],
     owners: &mut Owners,
     complaints: &mut Complaints<'_>,
-) -> Vec<SocketAddr> {
+) -> Vec<Address> {
     let mut dynos = Vec::new();
     for text in written.map(|list| list.value).unwrap_or_default() {
-        match address::socket(&text.value)
-            .map_err(|error| error.to_string())
+        match text
+            .value
+            .parse()
+            .map_err(|error: BadAddress| error.to_string())
             .and_then(|it| reachable(it, listen))
         {
             Err(why) => complaints.add(&text.at, why),
@@ -158,7 +160,7 @@ fn dynos(
                     let no_more = (dynos.len() == MOST)
                         .then(|| format!("an app has at most {MOST} dynos; split the app"));
                     no_more.into_iter().for_each(|why| complaints.add(&text.at, why));
-                    owners.dynos.insert(address, (app.to_owned(), text.at));
+                    owners.dynos.insert(address.clone(), (app.to_owned(), text.at));
                     dynos.push(address);
                 }
             },
@@ -168,12 +170,12 @@ fn dynos(
 }
 
 /// The address, if a dyno can be there.
-fn reachable(address: SocketAddr, listen: &[SocketAddr]) -> Result<SocketAddr, String> {
+fn reachable(address: Address, listen: &[ListenAt]) -> Result<Address, String> {
     match address {
-        _ if address.port() == 0 || address.ip().is_unspecified() => {
+        Address::Tcp(address) if address.port() == 0 || address.ip().is_unspecified() => {
             Err(format!("no dyno can be reached at {address}; write its own address and port"))
         }
-        _ if listen.contains(&address) => {
+        _ if listen.iter().any(|here| here.address == address) => {
             Err(format!("{address} is where this router listens; requests would go round in circles"))
         }
         address => Ok(address),

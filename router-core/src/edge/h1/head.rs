@@ -213,9 +213,9 @@ pub(crate) fn arrival(
     fields: &[Field],
     bytes: &[u8],
 ) -> Arrival {
-    let arrival = Arrival::direct(peer.client.ip(), peer.tls, head.host.port());
+    let arrival = Arrival::direct(peer.client, peer.tls, head.host.port());
     let trusted = &worker.options.trusted_proxies;
-    if !trusted.contains(arrival.peer) {
+    if !arrival.peer.is_some_and(|peer| trusted.contains(peer)) {
         return arrival;
     }
     let last_first = |kind| {

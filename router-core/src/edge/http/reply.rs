@@ -208,8 +208,15 @@ fn with_body(head: Response<()>, reader: Reader) -> Response<ResponseBody> {
     head.map(|()| ResponseBody { reader, left })
 }
 
+/// A response that is there already: the page of a fault.
+pub(crate) fn answered(fault: Fault) -> ResponseFuture {
+    let (reply, response) = pair();
+    reply.cut(fault);
+    response
+}
+
 /// The response of a request that no worker has answered.
-pub(crate) fn page(fault: Fault) -> Response<ResponseBody> {
+fn page(fault: Fault) -> Response<ResponseBody> {
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).unwrap_or_default(); // an id that can be guessed, then
     let id = RequestIds::from_seed(seed).make();

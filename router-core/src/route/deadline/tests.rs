@@ -1,4 +1,5 @@
-use busbar_registry::Millis;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -48,8 +49,8 @@ fn a_connect_after_5s_is_h19_and_each_try_has_its_own_5s() {
 #[test]
 fn first_byte_after_30s_is_h12_counted_from_the_whole_request() {
     let mut clock = connected();
-    clock.upload_waits_for(Party::Client, at(2));
-    clock.upload_waits_for(Party::Dyno, at(40));
+    clock.upload_waits_for(Party::Client, 0, at(2));
+    clock.upload_waits_for(Party::Dyno, 0, at(40));
     clock.request_sent(at(50));
     assert_eq!((clock.expired(at(79)), clock.expired(at(80))), (None, Some(Fault::RequestTimeout)));
 }
@@ -60,16 +61,16 @@ fn any_first_byte_ends_the_30s_and_begins_the_rolling_55s() {
     clock.request_sent(at(1));
     clock.first_byte(at(30));
     assert_eq!(clock.deadline(), at(85));
-    clock.download_waits_for(Party::Dyno, at(80));
+    clock.download_waits_for(Party::Dyno, 0, at(80));
     assert_eq!((clock.expired(at(134)), clock.expired(at(135))), (None, Some(Fault::IdleConnection)));
 }
 
 #[test]
 fn a_client_silent_in_its_body_is_h28_and_a_dyno_that_does_not_take_it_is_h12() {
     let mut clock = connected();
-    clock.upload_waits_for(Party::Client, at(10));
+    clock.upload_waits_for(Party::Client, 0, at(10));
     assert_eq!((clock.expired(at(64)), clock.expired(at(65))), (None, Some(Fault::ClientIdle)));
-    clock.upload_waits_for(Party::Dyno, at(20));
+    clock.upload_waits_for(Party::Dyno, 0, at(20));
     assert_eq!((clock.expired(at(74)), clock.expired(at(75))), (None, Some(Fault::RequestTimeout)));
 }
 
@@ -78,16 +79,16 @@ fn a_client_that_does_not_take_the_response_is_h28() {
     let mut clock = connected();
     clock.request_sent(at(1));
     clock.first_byte(at(2));
-    clock.download_waits_for(Party::Client, at(3));
+    clock.download_waits_for(Party::Client, 0, at(3));
     assert_eq!(clock.expired(at(58)), Some(Fault::ClientIdle));
 }
 
 #[test]
 fn each_direction_has_its_own_window_when_the_dyno_answers_early() {
     let mut clock = connected();
-    clock.upload_waits_for(Party::Client, at(1));
+    clock.upload_waits_for(Party::Client, 0, at(1));
     clock.first_byte(at(10));
-    clock.download_waits_for(Party::Dyno, at(50));
+    clock.download_waits_for(Party::Dyno, 0, at(50));
     assert_eq!((clock.deadline(), clock.expired(at(56))), (at(56), Some(Fault::ClientIdle)));
     clock.request_sent(at(55));
     assert_eq!((clock.deadline(), clock.expired(at(105))), (at(105), Some(Fault::IdleConnection)));
@@ -107,7 +108,7 @@ fn a_tunnel_is_idle_only_when_both_sides_are() {
 fn a_call_that_does_not_fit_the_phase_changes_nothing() {
     let mut clock = clock();
     clock.held(Hold::Booting);
-    clock.upload_waits_for(Party::Client, at(1));
+    clock.upload_waits_for(Party::Client, 0, at(1));
     clock.request_sent(at(1));
     clock.first_byte(at(1));
     clock.tunnel_moved(at(1));
@@ -125,6 +126,77 @@ fn a_timeout_of_zero_expires_at_once() {
     clock.connected(at(0));
     clock.request_sent(at(3));
     assert_eq!(clock.expired(at(3)), Some(Fault::RequestTimeout));
+}
+
+fn paced(min_rate: u32) -> RequestClock {
+    let min_rate_period_ms = Millis::from_secs(10);
+    let routing = Routing { min_rate, min_rate_period_ms, ..Routing::default() };
+    let mut clock = RequestClock::new(&routing, at(0));
+    clock.connected(at(0));
+    clock
+}
+
+#[test]
+fn a_body_that_drips_is_h28_when_a_period_of_waiting_brought_too_little() {
+    let mut clock = paced(100);
+    for second in 0..10 {
+        clock.upload_waits_for(Party::Client, 99 * second, at(second));
+        assert_eq!((clock.deadline(), clock.expired(at(second))), (at(10), None));
+    }
+    assert_eq!(clock.expired(at(10)), Some(Fault::ClientIdle));
+    clock.upload_waits_for(Party::Client, 1000, at(9));
+    assert_eq!(clock.deadline(), at(19), "it was just fast enough");
+}
+
+#[test]
+fn what_came_fast_earlier_does_not_count_for_later() {
+    let mut clock = paced(100);
+    clock.upload_waits_for(Party::Client, 0, at(0));
+    clock.upload_waits_for(Party::Client, 1_000_000, at(1));
+    clock.upload_waits_for(Party::Client, 1_000_001, at(8));
+    assert_eq!((clock.expired(at(10)), clock.expired(at(11))), (None, Some(Fault::ClientIdle)));
+}
+
+#[test]
+fn a_slow_dyno_does_not_make_its_client_slow() {
+    let mut clock = paced(100);
+    clock.upload_waits_for(Party::Client, 0, at(0));
+    clock.upload_waits_for(Party::Dyno, 10, at(4));
+    clock.upload_waits_for(Party::Client, 10, at(54));
+    assert_eq!((clock.deadline(), clock.expired(at(60))), (at(60), Some(Fault::ClientIdle)));
+    clock.upload_waits_for(Party::Dyno, 20, at(59));
+    assert_eq!(clock.deadline(), at(59 + 55), "now it is the dyno's turn");
+}
+
+#[test]
+fn a_client_that_takes_the_response_too_slowly_is_h28_and_one_that_is_never_waited_for_is_not() {
+    let mut clock = paced(100);
+    clock.request_sent(at(1));
+    clock.first_byte(at(2));
+    clock.download_waits_for(Party::Dyno, 10, at(40));
+    assert_eq!(clock.expired(at(90)), None);
+    clock.download_waits_for(Party::Client, 20, at(90));
+    clock.download_waits_for(Party::Client, 30, at(99));
+    assert_eq!((clock.expired(at(99)), clock.expired(at(100))), (None, Some(Fault::ClientIdle)));
+}
+
+#[test]
+fn a_request_that_takes_too_long_altogether_is_h12_whatever_it_waits_for_but_a_tunnel_is_not() {
+    let routing = Routing { total_timeout_ms: Some(Millis::from_secs(20)), ..Routing::default() };
+    let mut clock = RequestClock::new(&routing, at(0));
+    clock.held(Hold::Busy);
+    assert_eq!((clock.deadline(), clock.expired(at(20))), (at(20), Some(Fault::RequestTimeout)));
+    clock.connecting(at(17));
+    assert_eq!(clock.expired(at(20)), Some(Fault::RequestTimeout));
+    clock.connecting(at(1));
+    assert_eq!(clock.expired(at(6)), Some(Fault::ConnectTimeout));
+    clock.connected(at(2));
+    clock.request_sent(at(2));
+    clock.first_byte(at(3));
+    clock.download_waits_for(Party::Dyno, 0, at(19));
+    assert_eq!((clock.expired(at(19)), clock.expired(at(20))), (None, Some(Fault::RequestTimeout)));
+    clock.tunnel_moved(at(19));
+    assert_eq!(clock.deadline(), at(19 + 55));
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -157,9 +229,9 @@ fn apply(clock: &mut RequestClock, step: Step, now: Moment) {
         Step::Held(hold) => clock.held(hold),
         Step::Connecting => clock.connecting(now),
         Step::Connected => clock.connected(now),
-        Step::Upload(turn) => clock.upload_waits_for(turn, now),
+        Step::Upload(turn) => clock.upload_waits_for(turn, 0, now),
         Step::Sent => clock.request_sent(now),
-        Step::Download(turn) => clock.download_waits_for(turn, now),
+        Step::Download(turn) => clock.download_waits_for(turn, 0, now),
         Step::Tunnel => clock.tunnel_moved(now),
     }
 }

@@ -98,7 +98,7 @@ impl Arrival {
         let addresses =
             forwarded_for.filter(|list| !list.is_empty()).flat_map(|list| list.rsplit(|b| *b == b','));
         for named in addresses.map_while(address).take(usize::from(u16::MAX)) {
-            client = named;
+            client = Some(named);
             proxies = proxies.saturating_add(1);
             if !trusted.contains(named) {
                 break;
@@ -151,7 +151,7 @@ mod tests {
     fn client(lists: &[&str]) -> (String, u16) {
         let lists = lists.iter().rev().map(|list| list.as_bytes());
         let arrival = Arrival::direct(PEER, false, None).believing(&trusted(), None, &Said::default(), lists);
-        (arrival.client.to_string(), arrival.proxies)
+        (arrival.client.unwrap().to_string(), arrival.proxies)
     }
 
     #[test]

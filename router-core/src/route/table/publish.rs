@@ -375,10 +375,10 @@ mod tests {
         let app = table.reader().find("shop.example").unwrap();
         let before = Arc::clone(&app.set().dynos[0]);
         let mut successor = dyno_record("shop", 1, 2, DynoState::Up);
-        successor.address = before.address;
+        successor.address = before.address.clone();
         assert_eq!(publisher.put_dyno(successor), Applied::Published);
         let after = Arc::clone(&app.set().dynos[0]);
-        assert_eq!((after.address, after.generation), (before.address, Generation(2)));
+        assert_eq!((&after.address, after.generation), (&before.address, Generation(2)));
         assert_ne!(after.key, before.key);
     }
 

@@ -9,7 +9,7 @@ use super::super::{
         complaint::Complaints,
         raw::RawRouting,
         table::At,
-        units::{Size, Span},
+        units::{Rate, Size, Span},
     },
     bounded, parsed, positive,
 };
@@ -62,6 +62,15 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
             c,
         ),
         idle_timeout_ms: timeout("idle_timeout", raw.idle_timeout, u.idle_timeout_ms, c),
+        total_timeout_ms: raw
+            .total_timeout
+            .and_then(|written| positive("total_timeout", &written, c))
+            .map(millis),
+        min_rate: raw
+            .min_rate
+            .and_then(|rate| parsed::<Rate>("min_rate", &rate, c))
+            .map_or(u.min_rate, |rate| rate.0),
+        min_rate_period_ms: timeout("min_rate_period", raw.min_rate_period, u.min_rate_period_ms, c),
         hold_timeout_ms: span("hold_timeout", raw.hold_timeout, u.hold_timeout_ms, c),
         response_buffer_bytes: raw.response_buffer.map_or(u.response_buffer_bytes, |size| buffer(&size, c)),
         dyno_keepalive_ms: span("dyno_keepalive", raw.dyno_keepalive, u.dyno_keepalive_ms, c),

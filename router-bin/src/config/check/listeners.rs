@@ -1,0 +1,110 @@
+//! What `listen` and `[[listener]]` mean: together they are where requests are accepted.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::Range,
+};
+
+use busbar_registry::Address;
+use router_core::{
+    route::forward::{Network, TrustedProxies},
+    server::listen::ProxyProtocol,
+};
+
+use super::{
+    super::{ListenAt, complaint::Complaints, raw::RawListener, table::At},
+    all, parsed,
+};
+
+/// Where requests are accepted when nobody says.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// All of them; never empty.
+pub(super) fn check(
+    listen: Option<At<Vec<At<String>>>>,
+    listeners: Vec<RawListener>,
+    complaints: &mut Complaints<'_>,
+) -> Vec<ListenAt> {
+    if let Some(list) = listen.as_ref().filter(|list| list.value.is_empty()) {
+        complaints.add(&list.at, "`listen` has no address; write one, like \"127.0.0.1:8080\"");
+    }
+    if listen.is_none() && listeners.is_empty() {
+        return vec![Address::from(LISTEN).into()];
+    }
+    let simple = all(listen, "listen address", str::parse::<Address>, complaints).unwrap_or_default();
+    let mut found: Vec<ListenAt> = simple.into_iter().map(Into::into).collect();
+    for raw in listeners {
+        let place = raw.address.as_ref().map_or_else(|| raw.place.clone(), |address| address.at.clone());
+        let Some(listener) = one(raw, complaints) else { continue };
+        let asks_for_a_port = listener.address.tcp().is_some_and(|address| address.port() == 0);
+        if !asks_for_a_port && found.iter().any(|other| other.address == listener.address) {
+            let said = format!("{} is listened on already; remove one of them", listener.address);
+            complaints.add(&place, said);
+        } else {
+            found.push(listener);
+        }
+    }
+    found
+}
+
+fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
+    let RawListener { place, address, mode, proxy_protocol, from } = raw;
+    let mut listener = match &address {
+        Some(text) => ListenAt::from(parsed::<Address>("address", text, complaints)?),
+        None => {
+            complaints.add(&place, "this [[listener]] has no `address`; write one, like \"127.0.0.1:8080\"");
+            return None;
+        }
+    };
+    if let Some(mode) = mode {
+        listener.mode = permissions(&mode, &listener.address, complaints).unwrap_or(listener.mode);
+    }
+    let proxied = proxy_protocol.is_some_and(|written| written.value);
+    if let Some(list) = from.as_ref().filter(|_| !proxied) {
+        complaints
+            .add(&list.at, "`from` says whose PROXY headers are believed; write proxy_protocol = true, too");
+    }
+    warn_of_everybody(&listener.address, proxied, from.as_ref(), &place, complaints);
+    let network = |text: &str| -> Result<Network, String> {
+        text.parse::<Network>().map_err(|error| format!("proxy {text:?}: {error}"))
+    };
+    let from: TrustedProxies =
+        all(from, "proxy", network, complaints).unwrap_or_default().into_iter().collect();
+    let from = Some(from).filter(|from| *from != TrustedProxies::default());
+    listener.proxy_protocol = proxied.then_some(ProxyProtocol { from });
+    Some(listener)
+}
+
+/// Whoever can connect where PROXY headers are believed can be anybody; so it must be said who may.
+fn warn_of_everybody(
+    address: &Address,
+    proxied: bool,
+    from: Option<&At<Vec<At<String>>>>,
+    place: &Range<usize>,
+    complaints: &mut Complaints<'_>,
+) {
+    let nobody = from.is_none_or(|list| list.value.is_empty());
+    let local = address.tcp().is_none_or(|address| address.ip().is_loopback());
+    if proxied && nobody && !local {
+        complaints.add(
+            place,
+            "anybody who reaches this `proxy_protocol` listener could claim any address; write who may, like \
+             from = [\"10.0.0.0/8\"]",
+        );
+    }
+}
+
+/// `"0660"`: octal, as chmod takes it.
+fn permissions(mode: &At<String>, address: &Address, complaints: &mut Complaints<'_>) -> Option<u32> {
+    if address.tcp().is_some() {
+        complaints.add(&mode.at, format!("`mode` is for socket files, and {address} is none; remove it"));
+        return None;
+    }
+    let octal = mode.value.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let read = u32::from_str_radix(&mode.value, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    if read.is_none() {
+        complaints
+            .add(&mode.at, format!("`mode` is {:?}; write it as chmod does, like \"0660\"", mode.value));
+    }
+    read
+}
