@@ -180,10 +180,7 @@ impl<B: Body> Body for AsBytes<B> {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
         let frame = |frame: Result<Frame<B::Data>, B::Error>| match frame {
             Ok(frame) => Ok(frame.map_data(bytes)),

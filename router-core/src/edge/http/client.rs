@@ -101,8 +101,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> HttpClient<'a, B> {
     /// Some of the piece at hand, in the form the dyno gets it.
     fn take_piece(&mut self) -> Buffer {
         let buffers = &self.worker.buffers;
-        let mut buffer =
-            if self.piece.len() <= SMALL - CHUNK { buffers.small() } else { buffers.passage() };
+        let mut buffer = if self.piece.len() <= SMALL - CHUNK { buffers.small() } else { buffers.passage() };
         let room = buffer.spare().len() - CHUNK;
         let data = self.piece.split_to(self.piece.len().min(room));
         match &mut self.left {

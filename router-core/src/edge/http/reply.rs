@@ -305,3 +305,77 @@ impl std::fmt::Debug for ResponseFuture {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn body(future: &mut ResponseFuture, cx: &mut Context<'_>) -> ResponseBody {
+        match Pin::new(future).poll(cx) {
+            Poll::Ready(Ok(response)) => response.into_body(),
+            Poll::Pending => unreachable!("the head is there"),
+        }
+    }
+
+    #[test]
+    fn a_worker_waits_while_a_reply_is_full_and_is_woken_when_half_of_it_was_read() {
+        let (count, (reply, mut future)) = (Arc::new(Count::default()), pair());
+        let waker = Waker::from(Arc::clone(&count));
+        let cx = &mut Context::from_waker(&waker);
+        reply.head(Response::new(()), false);
+        let mut sent = 0;
+        while let Poll::Ready(room) = reply.poll_room(cx) {
+            let piece = room.unwrap().min(1000);
+            reply.data(&vec![b'x'; piece]);
+            sent += piece;
+        }
+        assert!(sent > HELD / 2 && sent <= HELD, "{sent}");
+        let mut body = body(&mut future, cx);
+        let woken = count.0.load(Ordering::Relaxed);
+        let mut read = 0;
+        while count.0.load(Ordering::Relaxed) == woken {
+            match Pin::new(&mut body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
+                other => unreachable!("{other:?} after {read} of {sent}"),
+            }
+        }
+        assert!(read >= HELD / 3 && read < sent, "{read} of {sent}");
+        assert!(reply.poll_room(cx).is_ready());
+    }
+
+    #[test]
+    fn each_side_learns_that_the_other_has_gone() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (reply, mut future) = pair();
+        assert!(Pin::new(&mut future).poll(cx).is_pending());
+        reply.cut(Fault::RequestTimeout);
+        assert!(matches!(Pin::new(&mut future).poll(cx), Poll::Ready(Ok(page)) if page.status() == 503));
+
+        let (reply, mut future) = pair();
+        reply.head(Response::new(()), false);
+        reply.data(b"some");
+        let mut body = body(&mut future, cx);
+        drop(reply);
+        assert!(matches!(Pin::new(&mut body).poll_frame(cx), Poll::Ready(Some(Ok(_)))));
+        assert!(matches!(Pin::new(&mut body).poll_frame(cx), Poll::Ready(Some(Err(ResponseCut)))));
+
+        let (reply, future) = pair();
+        assert!(reply.poll_gone(cx).is_pending());
+        drop(future);
+        assert!(reply.poll_gone(cx).is_ready());
+        assert!(matches!(reply.poll_room(cx), Poll::Ready(Err(_))));
+    }
+}
