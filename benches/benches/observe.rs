@@ -26,6 +26,7 @@ fn log_line(c: &mut Criterion) {
         forwarded_for: b"",
         client: Some(Ipv4Addr::new(203, 0, 113, 7).into()),
         dyno: "web.17",
+        queue: None,
         connect: Some(Duration::ZERO),
         service: Some(Duration::from_millis(23)),
         status: Some(200),

@@ -59,6 +59,10 @@ pub enum Balance {
 pub struct Routing {
     /// How the next dyno is chosen.
     pub balance: Balance,
+    /// A client's requests go to the dyno that its cookie names.
+    pub session_affinity: bool,
+    /// A dyno that is new gets its full share only after this time, and a part that grows linearly before. Zero: at once.
+    pub slow_start_ms: Millis,
     /// At most this many requests at a dyno at a time; the rest waits in the router. `None`: no such limit.
     pub concurrency_per_dyno: Option<NonZeroU32>,
     /// How many requests may wait in the router for a free dyno before H11; counts only with `concurrency_per_dyno`.
@@ -73,6 +77,17 @@ pub struct Routing {
     pub connect_attempts: u32,
     /// How long a dyno that refused or timed out is left alone by this router.
     pub quarantine_ms: Millis,
+    /// A dyno that fails so many requests in a row is ejected: left alone, and for longer each time. `None`: never, as
+    /// Heroku. A failure is what the router itself sees: no connection, H12, H13 or H18 without a response.
+    pub eject_after: Option<NonZeroU32>,
+    /// How long a dyno is ejected the first time, twice as long the second, and so on up to five minutes.
+    pub eject_for_ms: Millis,
+    /// When more than this part of the app's dynos would be ejected, none is: it is not they who are sick.
+    pub eject_at_most_percent: u32,
+    /// Of 100 requests of the app, at most so many may be tried once more.
+    pub retry_budget_percent: u32,
+    /// Besides those, so many retries per second.
+    pub retry_budget_per_second: u32,
     /// From the last byte of the request to the first byte of the response (H12).
     pub first_byte_timeout_ms: Millis,
     /// The longest silence in each direction after that (H15, H28).
@@ -85,8 +100,11 @@ pub struct Routing {
     pub min_rate: u32,
     /// Over how long a time of waiting for the client `min_rate` is measured, again and again.
     pub min_rate_period_ms: Millis,
-    /// How long a request waits for a dyno that boots, wakes, or leaves quarantine (H20, H99), or for a free one (H11).
+    /// How long a request waits for a dyno that boots, wakes, or leaves quarantine (H20, H34), or for a free one (H11).
     pub hold_timeout_ms: Millis,
+    /// How much of a response the router takes from a dyno ahead of a slow client, so that the dyno is free earlier;
+    /// Heroku's routers: 1 MiB. Zero: only what is on its way.
+    pub response_buffer_bytes: u32,
     /// How long an unused connection to a dyno is kept. Zero: none is kept.
     pub dyno_keepalive_ms: Millis,
     /// The router answers `Expect: 100-continue` itself. False: the dyno does, end to end.
@@ -101,6 +119,8 @@ impl Default for Routing {
     fn default() -> Self {
         Self {
             balance: Balance::Least,
+            session_affinity: false,
+            slow_start_ms: Millis(0),
             concurrency_per_dyno: None,
             queue_limit: 1000,
             in_flight_per_dyno: 200,
@@ -108,12 +128,18 @@ impl Default for Routing {
             connect_timeout_ms: Millis::from_secs(5),
             connect_attempts: 10,
             quarantine_ms: Millis::from_secs(5),
+            eject_after: None,
+            eject_for_ms: Millis::from_secs(10),
+            eject_at_most_percent: 50,
+            retry_budget_percent: 20,
+            retry_budget_per_second: 10,
             first_byte_timeout_ms: Millis::from_secs(30),
             idle_timeout_ms: Millis::from_secs(55),
             total_timeout_ms: None,
             min_rate: 0,
             min_rate_period_ms: Millis::from_secs(20),
             hold_timeout_ms: Millis::from_secs(75),
+            response_buffer_bytes: 1024 * 1024,
             dyno_keepalive_ms: Millis::from_secs(90),
             answer_continue: true,
             error_page_url: None,

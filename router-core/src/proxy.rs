@@ -17,6 +17,7 @@ mod connect;
 mod downlink;
 mod exchange;
 pub(crate) mod head;
+mod held;
 mod record;
 mod select;
 mod tunnel;
@@ -126,11 +127,18 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
     }
     let mut clock = RequestClock::new(&selected.routing, call.request.received);
     let (mut freshness, mut replay) = (Freshness::Any, Replay::default());
+    let head = call.papers.to_dyno.len();
     loop {
         let line = connect::connect(call, &selected, &mut clock, record, freshness).await?;
-        match Exchange::new(call, &mut clock, record, line, replay).run(&selected).await {
+        record.tell_queue_time(call.papers.to_dyno, head);
+        let outcome = Exchange::new(call, &mut clock, record, line, replay).run(&selected).await;
+        record.judge(&selected, outcome.as_ref().err(), call.worker.now());
+        match outcome {
             Ok(after) => return Ok(after),
             Err(Trouble::Fault(fault)) => return Err(fault),
+            Err(Trouble::Stale(_)) if !selected.app.load.may_retry(&selected.routing, call.worker.now()) => {
+                return Err(Fault::ClosedWithoutResponse);
+            }
             Err(Trouble::Stale(taken)) => {
                 call.worker.counters.retries.add(1);
                 replay = taken;

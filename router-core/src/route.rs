@@ -5,7 +5,8 @@
 //! - [`table`]: host → app; [`roster`] keeps it as the registry says.
 //! - [`app`], [`dyno`]: what is in the table: facts; [`load`]: the counters beside them.
 //! - [`admit`]: limits, what to say while no dyno is up, the queue for a free dyno.
-//! - [`balance`]: which dyno; [`retry`] and [`quarantine`]: which one not.
+//! - [`affinity`]: the cookie that says which dyno a client's requests go to.
+//! - [`balance`]: which dyno; [`retry`], [`quarantine`] and [`eject`]: which one not.
 //! - [`forward`]: the headers that are added on the way; [`request_id`]: taken from the client or made.
 //! - [`deadline`]: [`RequestClock`], how long each phase of a request may take.
 //! - [`fault`]: [`Fault`], everything that can end a request other than a dyno's own answer; [`page`]: what the
@@ -13,10 +14,12 @@
 //! - [`logline`]: [`LogLine`], Heroku's router log line.
 //! - [`moment`]: [`Moment`], the only time there is here.
 pub mod admit;
+pub mod affinity;
 pub mod app;
 pub mod balance;
 pub mod deadline;
 pub mod dyno;
+pub mod eject;
 pub mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -108,7 +108,9 @@ fn host_find_admit_choose_and_finish_allocate_nothing() {
             let key = Some(rng.u64(..));
             let choice = app.with_set(|set| choose(set, attempts.tried(), key, Moment::START, &mut rng));
             let Choice::Taken(slot) = choice else { panic!("{choice:?}") };
-            black_box(app.with_set(|set| attempts.failed(set, slot.dyno(), ConnectFailure::Refused)));
+            black_box(
+                app.with_set(|set| attempts.failed(set, slot.dyno(), ConnectFailure::Refused, Moment::START)),
+            );
         }
         drop(admission);
     };

@@ -161,6 +161,12 @@ impl Router {
         ));
     }
 
+    /// Takes a dyno of that name and generation away.
+    pub fn remove_dyno(&mut self, name: &str, generation: u64) {
+        let name = name.parse().expect("a name");
+        self.publisher.remove_dyno(&app_name("app"), &name, Generation(generation));
+    }
+
     /// Waits until so many requests wait for a dyno.
     pub fn waits_until(&self, queue: u32) {
         let start = Instant::now();

@@ -1,8 +1,10 @@
 //! The end-to-end suite: one binary, real sockets. What it needs is in the library beside it.
 //!
+//! - [`balancing`]: which dyno gets a request.
 //! - [`embedding`]: the router as a library.
 //! - [`queueing`]: one request per dyno, the rest waits.
 //! - [`spec`]: SPEC.md names tests that exist.
+//! - [`slow_clients`]: clients that do not take their response.
 //! - [`edges`]: socket files, IPv6, PROXY headers. [`overload`]: too many, too slow, the end.
 //! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
@@ -12,6 +14,7 @@
 
 #![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
 
+mod balancing;
 mod clients;
 mod edges;
 mod embedding;
@@ -19,6 +22,7 @@ mod heroku;
 mod misbehaving;
 mod overload;
 mod queueing;
+mod slow_clients;
 mod spec;
 mod stale;
 mod strict;

@@ -1,8 +1,13 @@
 //! A limit of requests per dyno turns the router into the queue: first come, first served, bounded.
 
-use std::num::NonZeroU32;
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
-use it::{Dyno, Router, Wire, fakes};
+use busbar_registry::Millis;
+use it::{App, Dyno, Fake, Router, Wire, fakes, fakes::Gate};
 
 fn one_at_a_time(routing: &mut busbar_registry::Routing) {
     routing.concurrency_per_dyno = NonZeroU32::new(1);
@@ -84,4 +89,86 @@ fn requests_go_to_the_dyno_that_has_fewest() {
     for _ in 0..40 {
         assert_eq!(get(&router, "/").response().text(), "idle");
     }
+}
+
+#[test]
+fn the_time_in_the_queue_is_logged_and_told_to_the_dyno() {
+    let dyno = Dyno::listening();
+    let mut router = Router::with(dyno.address, one_at_a_time);
+    let mut first = get(&router, "/1");
+    let mut line = dyno.accept();
+    assert_eq!(line.request().get("X-Queue-Time"), Some("0"));
+    let mut second = router.client();
+    second.send("GET /2 HTTP/1.1\r\nHost: app.test\r\nX-Queue-Time: 123456\r\nX_Queue_Time: 1\r\n\r\n");
+    router.waits_until(1);
+    let waits = Instant::now();
+    line.send(fakes::ok("1"));
+    let held = waits.elapsed().as_millis();
+    first.response();
+    let request = line.request();
+    let told: u64 = request.get("X-Queue-Time").expect("it waited").parse().expect("whole milliseconds");
+    assert!(u128::from(told) >= held && told < 123_456, "{told} ms of {held}");
+    assert_eq!(request.get("X_Queue_Time"), None);
+    line.send(fakes::ok("2"));
+    second.response();
+    assert_eq!((router.line().get("queue"), router.line().number("queue")), ("0ms", told));
+}
+
+#[test]
+fn an_app_without_a_queue_is_told_nothing_and_logs_herokus_line() {
+    let dyno = fakes::echoes();
+    let mut router = Router::to(dyno.address);
+    let mut client = router.client();
+    client.send("GET / HTTP/1.1\r\nHost: app.test\r\nX-Queue-Time: 1\r\n\r\n");
+    assert!(!client.response().text().to_lowercase().contains("queue"));
+    assert_eq!(router.line().get("queue"), "");
+}
+
+#[test]
+fn who_waits_too_long_is_h11_and_its_place_is_free_again() {
+    let dyno = Dyno::listening();
+    let mut router = Router::with(dyno.address, |routing| {
+        one_at_a_time(routing);
+        routing.queue_limit = 1;
+        routing.hold_timeout_ms = Millis(50);
+    });
+    let mut first = get(&router, "/1");
+    let mut line = dyno.accept();
+    line.request();
+    assert_eq!(get(&router, "/2").response().status(), 503);
+    let waited = router.line();
+    assert_eq!((waited.get("code"), waited.get("path"), waited.get("dyno")), ("H11", "/2", ""));
+    assert!(waited.number("queue") >= 50);
+    router.waits_until(0);
+    line.is_quiet();
+    line.send(fakes::ok("1"));
+    assert_eq!(first.response().text(), "1");
+    dyno.nobody_else_came();
+}
+
+#[test]
+fn the_queue_is_one_for_all_workers() {
+    let (gate, first, order) = (Gate::default(), Gate::default(), Arc::<Mutex<Vec<String>>>::default());
+    let (opens, began, noted) = (gate.clone(), first.clone(), Arc::clone(&order));
+    let dyno = Fake::new(move |wire| {
+        while wire.has_more() {
+            noted.lock().expect("nobody panicked").push(wire.request().target().to_owned());
+            began.open();
+            opens.pass();
+            wire.try_send(fakes::ok("done"));
+        }
+    });
+    let app = App::new([dyno.address]).routed(one_at_a_time);
+    let router = Router::start_with(app, |options| options.workers = NonZeroUsize::new(3).expect("three"));
+    let mut clients = vec![get(&router, "/first")];
+    first.pass();
+    let paths: Vec<String> = (0..12).map(|n| format!("/{n}")).collect();
+    for (path, queue) in paths.iter().zip(1..) {
+        clients.push(get(&router, path));
+        router.waits_until(queue);
+    }
+    gate.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().text(), "done"));
+    let order = order.lock().expect("nobody panicked");
+    assert_eq!((&*order[0], &order[1..]), ("/first", &*paths));
 }

@@ -32,7 +32,7 @@ impl Closed {
     }
 
     /// The client is answered by the dyno's second connection, which gets the same request.
-    fn is_repeated(mut self) {
+    fn comes_again(mut self) {
         let mut second = self.dyno.accept();
         let again = second.request();
         assert_eq!(again.head, self.request.head);
@@ -42,7 +42,7 @@ impl Closed {
         assert_eq!(self.router.code(), "");
     }
 
-    fn is_not_repeated(mut self) {
+    fn fails(mut self) {
         assert_eq!(self.client.response().status(), 503);
         assert_eq!(self.router.code(), "H13");
         self.dyno.nobody_else_came();
@@ -51,20 +51,20 @@ impl Closed {
 
 #[test]
 fn a_get_on_a_stale_connection_is_repeated() {
-    Closed::on("GET", b"").is_repeated();
+    Closed::on("GET", b"").comes_again();
 }
 
 #[test]
 fn a_put_on_a_stale_connection_is_repeated_with_its_body() {
-    Closed::on("PUT", &filler(40_000)).is_repeated();
+    Closed::on("PUT", &filler(40_000)).comes_again();
 }
 
 #[test]
 fn a_put_whose_body_was_too_long_to_keep_is_not_repeated() {
-    Closed::on("PUT", &filler(1_000_000)).is_not_repeated();
+    Closed::on("PUT", &filler(1_000_000)).fails();
 }
 
 #[test]
 fn a_post_that_was_sent_is_never_repeated() {
-    Closed::on("POST", b"money").is_not_repeated();
+    Closed::on("POST", b"money").fails();
 }

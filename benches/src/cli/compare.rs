@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// Scenarios: names (see --list) or files.
     scenarios: Vec<String>,
 
-    /// Which proxies, with commas; NAME+log writes an access log.
+    /// Which proxies, with commas; NAME+log writes an access log; busbar:least and so on balance that way.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
 

@@ -132,7 +132,7 @@ impl<'a> Bench<'a> {
         let folder = tempfile::tempdir().map_err(|error| format!("no folder: {error}"))?;
         let (origin, dynos) = self.start_origin(scenario, folder.path())?;
         let direct = *dynos.first().ok_or("there is no dyno")?;
-        let stage = Stage::set(folder.path(), scenario, dynos, found.peer.access_log);
+        let stage = Stage::set(folder.path(), scenario, dynos, &found.peer);
         let stage = Arc::new(stage.map_err(|error| format!("cannot prepare: {error}"))?);
         let Some(program) = found.peer.program(&found.path, &stage) else {
             return Ok(Running { proxy: None, _origin: origin, stage, target: direct, _folder: folder });

@@ -5,6 +5,7 @@
 //! disk; the access log is off, or with `+log` goes to a file in each one's usual form.
 //!
 //! - [`Kind`]: a proxy. [`Peer`]: a proxy with or without its access log, by name. [`all`]: those there are.
+//! - [`Variant`], [`variants`]: Busbar balancing in other ways.
 
 mod busbar;
 mod caddy;
@@ -68,6 +69,17 @@ pub struct Peer {
     pub kind: &'static Kind,
     /// Whether it writes an access log.
     pub access_log: bool,
+    /// How it balances, if not in the way all others are told to.
+    pub variant: Option<Variant>,
+}
+
+/// Another way of balancing that is compared with the usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// By this policy, in busbar's words.
+    Policy(&'static str),
+    /// As usual, but a dyno gets only as many requests as it serves at once, and the proxy queues the rest.
+    Queue,
 }
 
 /// A proxy that is on this machine.
@@ -125,10 +137,27 @@ pub fn all() -> Vec<Peer> {
             "envoy" => "envoy+log",
             _ => "caddy+log",
         };
-        kind.has_log.then_some(Peer { name, kind, access_log: true })
+        kind.has_log.then_some(Peer { name, kind, access_log: true, variant: None })
     };
-    let bare = KINDS.iter().map(|kind| Peer { name: kind.name, kind, access_log: false });
+    let bare = KINDS.iter().map(|kind| Peer { name: kind.name, kind, access_log: false, variant: None });
     bare.chain(KINDS.iter().filter_map(with_log)).collect()
+}
+
+/// Busbar with each of its policies: measured only when they are asked for.
+#[must_use]
+pub fn variants() -> Vec<Peer> {
+    let policy = |name, policy| (name, Variant::Policy(policy));
+    let all = [
+        policy("busbar:random", "random"),
+        policy("busbar:round_robin", "round_robin"),
+        policy("busbar:p2c", "p2c"),
+        policy("busbar:peak_ewma", "peak_ewma"),
+        policy("busbar:least", "least"),
+        ("busbar:queue", Variant::Queue),
+    ];
+    let peer =
+        |(name, variant)| Peer { name, kind: &busbar::BUSBAR, access_log: false, variant: Some(variant) };
+    all.map(peer).into()
 }
 
 impl Peer {
@@ -193,8 +222,9 @@ impl FromStr for Peer {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        all().into_iter().find(|peer| peer.name == name).ok_or_else(|| {
-            let names: Vec<&str> = all().iter().map(|peer| peer.name).collect();
+        let known = || all().into_iter().chain(variants());
+        known().find(|peer| peer.name == name).ok_or_else(|| {
+            let names: Vec<&str> = known().map(|peer| peer.name).collect();
             format!("`{name}` is not in the comparison; there are {}", names.join(", "))
         })
     }

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Scenario;
+use super::{
+    Scenario,
+    peer::{Peer, Variant},
+};
 use crate::{load::plan::Protocol, tls};
 
 /// The host of the app that is measured.
@@ -24,6 +27,8 @@ pub(super) struct Stage {
     pub(super) is_websocket: bool,
     pub(super) access_log: bool,
     pub(super) queue_at: Option<NonZeroUsize>,
+    /// How to balance, in busbar's words; only it is asked to.
+    pub(super) balance: &'static str,
 }
 
 /// Where the certificate is.
@@ -39,7 +44,7 @@ impl Stage {
         folder: &Path,
         scenario: &Scenario,
         dynos: Vec<SocketAddr>,
-        access_log: bool,
+        peer: &Peer,
     ) -> io::Result<Self> {
         let tls = scenario.load.tls.map(|_| TlsFiles::make(folder)).transpose()?;
         Ok(Self {
@@ -48,8 +53,15 @@ impl Stage {
             dynos,
             tls,
             is_websocket: scenario.load.protocol == Protocol::WebSocket,
-            access_log,
-            queue_at: scenario.dynos.queue_at,
+            access_log: peer.access_log,
+            queue_at: match peer.variant {
+                Some(Variant::Queue) => scenario.dynos.concurrency,
+                _ => scenario.dynos.queue_at,
+            },
+            balance: match peer.variant {
+                Some(Variant::Policy(policy)) => policy,
+                _ => "least",
+            },
         })
     }
 

@@ -117,10 +117,12 @@ impl Router {
         let app = Arc::clone(request.admission.app());
         loop {
             let set = app.set();
-            let until = match self.choose(&app, &request, now) {
+            let choice = self.choose(&app, &request, now);
+            let all_away = matches!(choice, Choice::AllQuarantined { .. });
+            let until = match choice {
                 Choice::Taken(slot) => {
                     if let Some(place) = request.waits.take() {
-                        place.served(&set, now);
+                        place.served(slot.dyno().key, &set, now);
                     }
                     let dyno = slot.dyno();
                     let number = number(&dyno.address);
@@ -130,19 +132,24 @@ impl Router {
                         return Placed::At(number, request);
                     }
                     dyno.load.quarantine(now, set.routing.quarantine_ms.duration());
-                    match request.attempts.failed(&set, dyno, ConnectFailure::Refused) {
+                    match request.attempts.failed(&set, dyno, ConnectFailure::Refused, now) {
                         Next::TryAnother => continue,
                         Next::GiveUp(_) => return Placed::Failed,
                     }
                 }
                 Choice::AllTried => return Placed::Failed,
                 Choice::AllQuarantined { until } => Some(until),
-                Choice::AllBusy | Choice::NoneUp => None,
+                Choice::AllBusy { until } => Some(until).filter(|until| *until != Moment::NEVER),
+                Choice::NoneUp => None,
             };
             if request.waits.is_none() {
-                let Ok(place) = Waiting::join(&app, set.routing.queue_limit) else { return Placed::Failed };
+                let Ok(place) = Waiting::join(&app, set.routing.queue_limit, None) else {
+                    return Placed::Failed;
+                };
                 request.waits = Some(place);
             }
+            // When a quarantine ends, the first in the queue looks; who comes after it is called.
+            let until = until.filter(|_| all_away || request.waits.as_ref().is_some_and(Waiting::is_first));
             let waker = Arc::new(Call { number: request.number, called: Arc::clone(&self.called) }).into();
             let mut context = Context::from_waker(&waker);
             if let Some(Poll::Pending) = request.waits.as_mut().map(|place| place.poll_turn(&mut context)) {
@@ -157,7 +164,7 @@ impl Router {
             // Nobody overtakes those who wait for a free dyno.
             let queued = set.routing.concurrency_per_dyno.is_some() && !app.load.waits.is_empty();
             if queued && request.waits.is_none() {
-                return Choice::AllBusy;
+                return Choice::AllBusy { until: Moment::NEVER };
             }
             choose(set, request.attempts.tried(), None, now, &mut self.rng)
         })

@@ -107,6 +107,7 @@ fn every_key_is_understood() {
         min_rate = "500B/s"
         min_rate_period = "5s"
         hold_timeout = "3s"
+        response_buffer = "2MiB"
         dyno_keepalive = "0s"
         answer_continue = false
         error_page_url = "https://example.com/error"
@@ -129,6 +130,7 @@ fn every_key_is_understood() {
     assert_eq!(config.access_log, AccessLogTo::File("/var/log/busbar.log".into()));
     assert!(record.catch_all && record.maintenance && !routing.answer_continue);
     assert_eq!(routing.balance, Balance::RoundRobin);
+    assert_eq!(routing.response_buffer_bytes, 2 << 20);
     assert_eq!((routing.first_byte_timeout_ms, routing.quarantine_ms), (Millis(500), Millis(0)));
     assert_eq!((routing.total_timeout_ms, routing.min_rate), (Some(Millis(4000)), 500));
     assert_eq!(routing.min_rate_period_ms, Millis(5000));

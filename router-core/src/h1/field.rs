@@ -64,6 +64,7 @@ pub(crate) enum Kind {
     XForwardedFor,
     XForwardedPort,
     XForwardedProto,
+    XQueueTime,
     XRequestId,
     XRequestStart,
     /// A name that becomes one of the above, or another `X-Forwarded-` one, when an app reads `_` as `-` (as CGI and
@@ -104,6 +105,7 @@ impl Kind {
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::KeepAlive,
             10 if is("set-cookie") => Self::SetCookie,
+            12 if is("x-queue-time") => Self::XQueueTime,
             12 if is("x-request-id") => Self::XRequestId,
             14 if is("content-length") => Self::ContentLength,
             14 if is("http2-settings") => Self::Http2Settings,

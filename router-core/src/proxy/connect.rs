@@ -1,7 +1,7 @@
 //! A dyno, chosen, and a connection to it, kept or new. Waits where waiting helps: for a dyno that boots, one that
 //! leaves quarantine, one that is free.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use busbar_registry::Balance;
 
@@ -11,9 +11,12 @@ use crate::{
     route::{
         Fault, Moment, RequestClock,
         admit::{self, Refused, Verdict, Waiting},
+        affinity::SetCookie,
         app::DynoSet,
-        balance::{Choice, choose, rendezvous},
+        balance::{Choice, choose, rendezvous, session},
         deadline::Hold,
+        dyno::{Dyno, DynoKey},
+        eject,
         load::Slot,
         retry::{Attempts, ConnectFailure, Next},
     },
@@ -34,6 +37,15 @@ pub(super) struct Line {
     pub(super) stream: Box<Socket>,
     pub(super) slot: Slot,
     pub(super) reused: bool,
+    /// The client is to be told which dyno it is.
+    sets_cookie: bool,
+}
+
+impl Line {
+    /// What the client is given along with the response.
+    pub(super) fn cookie(&self, secure: bool) -> Option<SetCookie> {
+        self.sets_cookie.then(|| SetCookie { ticket: self.slot.dyno().ticket, secure })
+    }
 }
 
 /// Gets a connection to a dyno for this request, or the fault for why there is none.
@@ -46,15 +58,23 @@ pub(super) async fn connect<C: Client>(
 ) -> Result<Line, Fault> {
     let (worker, timer) = (call.worker, call.timer);
     let (mut attempts, mut waiting) = (Attempts::default(), None);
+    if selected.routing.concurrency_per_dyno.is_some() {
+        record.waited(Duration::ZERO);
+    }
     loop {
         let set = selected.app.set();
-        let wait = match pick(worker, selected, &call.request, &set, &attempts, waiting.is_some()) {
-            Choice::Taken(slot) => {
+        let wait = match look(worker, selected, &call.request, &set, &attempts, waiting.is_some())? {
+            Ok(slot) => {
                 if let Some(place) = waiting.take() {
-                    Waiting::served(place, &set, worker.now());
+                    Waiting::served(place, slot.dyno().key, &set, worker.now());
                 }
                 match reach(worker, timer, slot, clock, record, freshness).await {
-                    Ok(line) => return Ok(line),
+                    Ok(line) => {
+                        return Ok(Line {
+                            sets_cookie: selected.affinity.sets_cookie(line.slot.dyno()),
+                            ..line
+                        });
+                    }
                     // The whole request took too long: that is not the dyno's fault.
                     Err(_) if clock.expired(worker.now()) == Some(Fault::RequestTimeout) => {
                         return Err(Fault::RequestTimeout);
@@ -63,20 +83,59 @@ pub(super) async fn connect<C: Client>(
                 }
                 continue;
             }
-            Choice::AllTried => return Err(fault_of(attempts.last())),
-            Choice::AllBusy => Wait { hold: Hold::Busy, until: Moment::NEVER },
-            Choice::AllQuarantined { until } => Wait { hold: Hold::Quarantined, until },
-            Choice::NoneUp => match admit::verdict(&set) {
-                Verdict::Refused(why) => return Err(refused(why)),
-                Verdict::WaitForBoot | Verdict::Up => Wait { hold: Hold::Booting, until: Moment::NEVER },
-            },
+            Err(wait) => wait,
         };
-        let place = match waiting.take() {
-            Some(place) => place,
-            None => Waiting::join(&selected.app, set.routing.queue_limit).map_err(refused)?,
-        };
-        waiting = Some(wait_on(call, clock, place, wait).await?);
+        let place = queue(worker, selected, &set, waiting.take(), &wait, &attempts)?;
+        drop(set);
+        let since = worker.now();
+        let waited = wait_on(call, clock, place, wait).await;
+        record.waited(worker.now().since(since));
+        waiting = Some(waited?);
     }
+}
+
+/// Looks for a place at a dyno: the place, or what to wait for, or the fault when waiting does not help. `waits` says whether
+/// the request has a place in the queue.
+fn look(
+    worker: &Worker,
+    selected: &Selected,
+    request: &Request<'_>,
+    set: &DynoSet,
+    attempts: &Attempts,
+    waits: bool,
+) -> Result<Result<Slot, Wait>, Fault> {
+    let wanted = selected.affinity.ticket;
+    let wanted = wanted.and_then(|ticket| session::find(set, ticket, attempts.tried(), worker.now()));
+    let wait = |hold, until| Ok(Err(Wait { hold, until, wants: wanted.map(|dyno| dyno.key) }));
+    match pick(worker, selected, request, set, wanted, attempts, waits) {
+        Choice::Taken(slot) => Ok(Ok(slot)),
+        Choice::AllTried => Err(fault_of(attempts.last())),
+        Choice::AllBusy { until } => wait(Hold::Busy, until),
+        Choice::AllQuarantined { until } => wait(Hold::Quarantined, until),
+        Choice::NoneUp => match admit::verdict(set) {
+            Verdict::Refused(why) => Err(refused(why)),
+            Verdict::WaitForBoot | Verdict::Up => wait(Hold::Booting, Moment::NEVER),
+        },
+    }
+}
+
+/// Joins the queue, or stays in it after looking in vain.
+fn queue(
+    worker: &Worker,
+    selected: &Selected,
+    set: &DynoSet,
+    place: Option<Waiting>,
+    wait: &Wait,
+    attempts: &Attempts,
+) -> Result<Waiting, Fault> {
+    let Some(place) = place else {
+        return Waiting::join(&selected.app, set.routing.queue_limit, wait.wants).map_err(refused);
+    };
+    place.want(wait.wants);
+    if !attempts.tried().is_empty() {
+        place.pass_on(set, worker.now());
+    }
+    Ok(place)
 }
 
 fn pick(
@@ -84,12 +143,16 @@ fn pick(
     selected: &Selected,
     request: &Request<'_>,
     set: &DynoSet,
+    wanted: Option<&Arc<Dyno>>,
     attempts: &Attempts,
     waits: bool,
 ) -> Choice {
     // Nobody overtakes those who wait for a free dyno.
     if !waits && set.routing.concurrency_per_dyno.is_some() && !selected.app.load.waits.is_empty() {
-        return Choice::AllBusy;
+        return Choice::AllBusy { until: Moment::NEVER };
+    }
+    if let Some(dyno) = wanted {
+        return session::place_at(set, dyno);
     }
     let sticky = request.arrival.client.filter(|_| set.routing.balance == Balance::Rendezvous);
     let key = sticky.map(|client| rendezvous::key(&octets(client)));
@@ -119,7 +182,7 @@ async fn reach(
     {
         worker.counters.reused.add(1);
         record.reached(dyno, Duration::ZERO, began);
-        return Ok(Line { stream, slot, reused: true });
+        return Ok(Line { stream, slot, reused: true, sets_cookie: false });
     }
     clock.connecting(began);
     worker.counters.dials.add(1);
@@ -129,7 +192,7 @@ async fn reach(
     match dialled {
         Ok(stream) => {
             dyno.load.reached();
-            Ok(Line { stream, slot, reused: false })
+            Ok(Line { stream, slot, reused: false, sets_cookie: false })
         }
         Err(how) => Err((slot, how)),
     }
@@ -143,8 +206,10 @@ fn failed(
     how: ConnectFailure,
     attempts: &mut Attempts,
 ) -> Result<(), Fault> {
-    slot.dyno().load.quarantine(worker.now(), set.routing.quarantine_ms.duration());
-    match attempts.failed(set, slot.dyno(), how) {
+    let (dyno, now) = (slot.dyno(), worker.now());
+    dyno.load.quarantine(now, set.routing.quarantine_ms.duration());
+    eject::failed(set, dyno, now);
+    match attempts.failed(set, dyno, how, now) {
         Next::TryAnother => Ok(()),
         Next::GiveUp(how) => Err(fault_of(Some(how))),
     }
@@ -171,6 +236,8 @@ struct Wait {
     hold: Hold,
     /// Worth looking again then, called or not.
     until: Moment,
+    /// No other dyno will do.
+    wants: Option<DynoKey>,
 }
 
 /// Waits for a turn in the queue; the fault when that takes too long, or the client leaves.
@@ -181,6 +248,9 @@ async fn wait_on<C: Client>(
     wait: Wait,
 ) -> Result<Waiting, Fault> {
     clock.held(wait.hold);
+    // When a quarantine ends, the first in the queue looks; who comes after it is called.
+    let looks = wait.hold != Hold::Busy || wait.until == Moment::NEVER || place.is_first();
+    let until = if looks { wait.until } else { Moment::NEVER };
     poll_fn(|cx| {
         if place.poll_turn(cx).is_ready() {
             return Poll::Ready(Ok(()));
@@ -192,9 +262,9 @@ async fn wait_on<C: Client>(
         match clock.expired(now) {
             Some(fault) => Poll::Ready(Err(fault)),
             None if call.worker.is_cut() => Poll::Ready(Err(Fault::ForcedClose)),
-            None if wait.until <= now => Poll::Ready(Ok(())),
+            None if until <= now => Poll::Ready(Ok(())),
             None => {
-                call.timer.set(cx, clock.deadline().min(wait.until));
+                call.timer.set(cx, clock.deadline().min(until));
                 Poll::Pending
             }
         }

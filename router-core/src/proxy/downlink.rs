@@ -1,8 +1,11 @@
 //! The response on its way to the client: its head, read whole, then its body as it comes.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    io,
+    task::{Context, Poll, ready},
+};
 
-use super::Client;
+use super::{Client, held::Held};
 use crate::{
     h1::{
         body::Body,
@@ -30,6 +33,8 @@ pub(super) struct Downlink {
     ended: bool,
     /// The connection broke: this is no end of a body until close.
     broken: bool,
+    /// What a slow client has not taken yet.
+    pub(super) held: Held,
     /// Bytes received from the dyno.
     pub(super) received: u64,
 }
@@ -58,6 +63,7 @@ impl Downlink {
             needs_more: false,
             ended: false,
             broken: false,
+            held: Held::default(),
             received: 0,
         }
     }
@@ -106,7 +112,8 @@ impl Downlink {
         self.body = Body::new(framing, keep).within(limits.chunks);
     }
 
-    /// Relays the body until its end, for as long as neither side makes it wait; then says which one does.
+    /// Relays the body, for as long as neither side makes it wait; then says which one does. Ready when the dyno is
+    /// done with it: what the client has not taken yet is left to [`Downlink::poll_flush`].
     pub(super) fn poll_relay<C: Client, D: Transport>(
         &mut self,
         cx: &mut Context<'_>,
@@ -120,24 +127,23 @@ impl Downlink {
                 return Poll::Ready(Err(last_words(cx, client, fault)));
             }
             *waits_for = WaitsFor::Client;
-            let over = self.ended || self.body.is_done();
-            if self.pass > 0 || over {
-                // With nothing left to pass on this sends what the client's side still holds.
-                let last = self.pass == 0;
-                let out = self.bytes().get(..self.pass).unwrap_or_default();
-                let sent = ready!(client.poll_send(cx, out)).map_err(|_| Fault::ClientInterrupted)?;
-                if last {
-                    return Poll::Ready(Ok(()));
+            if self.pass > 0 {
+                match self.poll_pass(cx, client).map_err(|_| Fault::ClientInterrupted)? {
+                    Poll::Ready(()) => {}
+                    Poll::Pending if self.hold(worker) => {}
+                    Poll::Pending => return Poll::Pending,
                 }
-                self.passed(sent);
                 continue;
+            }
+            if self.ended || self.body.is_done() {
+                return Poll::Ready(Ok(()));
             }
             *waits_for = WaitsFor::Dyno;
             let received = match self.poll_recv(cx, worker, dyno) {
                 Poll::Ready(received) => received,
                 // Nothing more for now: a head that waits for company goes alone.
                 Poll::Pending => {
-                    if client.poll_send(cx, &[]).map_err(|_| Fault::ClientInterrupted)?.is_pending() {
+                    if self.poll_flush(cx, client)?.is_pending() {
                         *waits_for = WaitsFor::Client;
                     }
                     return Poll::Pending;
@@ -149,6 +155,55 @@ impl Downlink {
                 None => return Poll::Ready(Err(last_words(cx, client, Fault::ServerRequestInterrupted))),
             }
         }
+    }
+
+    /// Sends what the client has not taken yet; ready when that is nothing any more.
+    pub(super) fn poll_flush<C: Client>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut C,
+    ) -> Poll<Result<(), Fault>> {
+        let held = ready!(self.held.poll_send(cx, client));
+        held.map_err(|_| Fault::ClientInterrupted)?;
+        client.poll_send(cx, &[]).map(|sent| sent.map(drop).map_err(|_| Fault::ClientInterrupted))
+    }
+
+    /// Passes on some of what is to be passed on, after what is held.
+    fn poll_pass<C: Client>(&mut self, cx: &mut Context<'_>, client: &mut C) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            ready!(self.held.poll_send(cx, client))?;
+        }
+        let out = self.bytes().get(..self.pass).unwrap_or_default();
+        let sent = ready!(client.poll_send(cx, out))?;
+        self.passed(sent);
+        self.held.moved();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Puts what is to be passed on aside, if the client is slow and there is room.
+    fn hold(&mut self, worker: &Worker) -> bool {
+        if !self.held.is_wanted(self.pass, worker.now()) {
+            return false;
+        }
+        let more =
+            self.buffer.as_ref().and_then(|buffer| buffer.filled().get(..self.pass)).unwrap_or_default();
+        if self.held.append(more) {
+            self.passed(self.pass);
+            return true;
+        }
+        let room = self.buffer.as_ref().and_then(|buffer| worker.buffers.room_for(buffer));
+        let Some((room, mut piece)) = room.and_then(|room| Some((room, self.buffer.take()?))) else {
+            return false;
+        };
+        let unread = piece.filled().get(self.pass + self.skip..).unwrap_or_default();
+        if !unread.is_empty() {
+            self.buffer.insert(worker.buffers.small()).append(unread);
+        }
+        piece.truncate(self.pass);
+        piece.shrink();
+        self.held.push(piece, room);
+        (self.pass, self.skip) = (0, 0);
+        true
     }
 
     /// Reads what is buffered as part of the body, if none of it waits to be passed on.

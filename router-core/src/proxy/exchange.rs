@@ -1,6 +1,7 @@
 //! The request out and the response in, both at once: a dyno may answer while the request still comes in.
 //!
 //! - [`Exchange`]: one request at one dyno.
+//! - [`Rest`]: what its client has not taken yet when the dyno is done.
 //! - [`Trouble`]: how it can end otherwise than with a response.
 
 use std::{
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     h1::{chunked::KeepFraming, framing::Framing, request::Persistence, response::ResponseHead},
-    route::{Fault, RequestClock, deadline::Party},
+    route::{Fault, Moment, RequestClock, deadline::Party},
 };
 
 /// How an exchange can end otherwise than with a response.
@@ -97,8 +98,10 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             self.measure();
         }
         let persistence = self.begin(&head, framing);
+        self.down.held.limit = selected.routing.response_buffer_bytes as usize;
         poll_fn(|cx| self.poll_relay(cx)).await?;
-        self.keep_connection(&head, framing, selected);
+        let mut rest = self.part_with_dyno(&head, framing, selected);
+        poll_fn(|cx| rest.poll(cx)).await?;
         Ok(After::from(persistence))
     }
 
@@ -178,14 +181,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
 
     /// When the wait took too long, or the server is at its end: the fault.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Trouble> {
-        if self.call.worker.is_cut() {
-            return Poll::Ready(Fault::ForcedClose.into());
-        }
-        if let Some(fault) = self.clock.expired(self.call.worker.now()) {
-            return Poll::Ready(fault.into());
-        }
-        self.call.timer.set(cx, self.clock.deadline());
-        Poll::Pending
+        expired(self.call, self.clock, cx, self.down.held.look_again())
     }
 
     /// A 1xx: passed on to whom it concerns.
@@ -203,8 +199,12 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
                 self.call.client.begin_head(100, b"Continue");
                 self.call.client.end_head(None);
             } else {
-                let response =
-                    Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes() };
+                let response = Response {
+                    head,
+                    fields: self.call.papers.response_fields,
+                    bytes: self.down.bytes(),
+                    cookie: None,
+                };
                 head::to_client(self.call.client, &response, None, self.call.papers.via);
             }
         }
@@ -229,7 +229,9 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     fn hand_over(&mut self, head: &ResponseHead, persistence: Option<Persistence>) {
-        let response = Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes() };
+        let cookie = self.line.cookie(self.call.request.arrival.tls);
+        let response =
+            Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes(), cookie };
         head::to_client(self.call.client, &response, persistence, self.call.papers.via);
         self.record.status = Some(head.status);
         self.down.head_is_read(head.length);
@@ -249,14 +251,15 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         if relayed.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let turn = match waits_for {
-            WaitsFor::Client => Party::Client,
-            WaitsFor::Dyno => Party::Dyno,
+        let taken = self.call.client.bytes_sent();
+        // What is taken ahead of a client is not the client's doing.
+        let (turn, moved) = match waits_for {
+            WaitsFor::Client => (Party::Client, taken),
+            WaitsFor::Dyno => (Party::Dyno, self.down.received),
         };
-        let seen = Some((turn, self.down.received + self.call.client.bytes_sent()));
+        let seen = Some((turn, moved));
         if self.down_seen != seen {
             self.down_seen = seen;
-            let taken = self.call.client.bytes_sent();
             self.clock.download_waits_for(turn, taken, self.call.worker.now());
         }
         if turn == Party::Dyno && self.up.is_over() && self.call.client.poll_gone(cx).is_ready() {
@@ -265,14 +268,16 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         self.poll_expired(cx).map(Err)
     }
 
-    /// Keeps the connection to the dyno for the next request, if there is nothing doubtful about it.
-    fn keep_connection(self, head: &ResponseHead, framing: Framing, selected: &Selected) {
+    /// The dyno is done: its place is free, and its connection is kept for the next request if there is nothing
+    /// doubtful about it. What the client has not taken yet is left.
+    fn part_with_dyno(self, head: &ResponseHead, framing: Framing, selected: &Selected) -> Rest<'c, 'a, C> {
         let clean = self.up.is_whole() && !self.down.has_leftovers();
         let keepalive = selected.routing.dyno_keepalive_ms;
         if head.reusable && framing != Framing::UntilClose && clean && keepalive.0 > 0 {
             let until = self.call.worker.now() + keepalive.duration();
             self.call.worker.pool.put(self.line.slot.dyno().key, self.line.stream, until);
         }
+        Rest { call: self.call, clock: self.clock, down: self.down, seen: None }
     }
 
     /// 101: plain bytes from now on, both ways, if the client asked for that.
@@ -293,4 +298,39 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         })
         .await
     }
+}
+
+/// What a client has not taken yet of a response its dyno is done with.
+struct Rest<'c, 'a, C> {
+    call: &'c mut Call<'a, C>,
+    clock: &'c mut RequestClock,
+    down: Downlink,
+    seen: Option<u64>,
+}
+
+impl<C: Client> Rest<'_, '_, C> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
+        if self.down.poll_flush(cx, self.call.client)?.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let taken = self.call.client.bytes_sent();
+        if self.seen != Some(taken) {
+            self.seen = Some(taken);
+            self.clock.download_waits_for(Party::Client, taken, self.call.worker.now());
+        }
+        expired(self.call, self.clock, cx, Moment::NEVER).map(Err)
+    }
+}
+
+/// When a wait took too long, or the server is at its end: the fault. Else the task is woken when that is to be asked
+/// again, or at `also`.
+fn expired<C>(call: &Call<'_, C>, clock: &RequestClock, cx: &Context<'_>, also: Moment) -> Poll<Trouble> {
+    if call.worker.is_cut() {
+        return Poll::Ready(Fault::ForcedClose.into());
+    }
+    if let Some(fault) = clock.expired(call.worker.now()) {
+        return Poll::Ready(fault.into());
+    }
+    call.timer.set(cx, clock.deadline().min(also));
+    Poll::Pending
 }

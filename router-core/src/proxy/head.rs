@@ -14,6 +14,7 @@ use crate::{
     },
     route::{
         RequestId,
+        affinity::SetCookie,
         forward::{self, is_sound_list},
     },
     worker::Worker,
@@ -67,6 +68,7 @@ fn goes_to_dyno(field: &Field, worker: &Worker, request: &Request<'_>, routing: 
         Kind::XForwardedFor
         | Kind::XForwardedPort
         | Kind::XForwardedProto
+        | Kind::XQueueTime
         | Kind::XRequestId
         | Kind::XRequestStart
         | Kind::Via
@@ -134,6 +136,8 @@ pub(super) struct Response<'a> {
     pub(super) head: &'a ResponseHead,
     pub(super) fields: &'a [Field],
     pub(super) bytes: &'a [u8],
+    /// What the client is given besides what the dyno sent.
+    pub(super) cookie: Option<SetCookie>,
 }
 
 /// Hands the head to the client. `persistence` is `None` for a 1xx. `via` is scratch space.
@@ -143,7 +147,7 @@ pub(super) fn to_client<C: Client>(
     persistence: Option<Persistence>,
     via: &mut Vec<u8>,
 ) {
-    let Response { head, fields, bytes } = *response;
+    let Response { head, fields, bytes, cookie } = *response;
     client.begin_head(head.status, head.reason.of_buffer(bytes));
     // A 1xx has no body, and nothing that looks like one (RFC 9110 §8.6, RFC 9112 §6.1).
     let interim = head.status < 200;
@@ -166,6 +170,11 @@ pub(super) fn to_client<C: Client>(
     }
     if head.status == 101 {
         client.field(b"Connection", b"Upgrade");
+    }
+    if let Some(cookie) = cookie {
+        via.clear();
+        cookie.write(via);
+        client.field(b"Set-Cookie", via);
     }
     via.clear();
     let received =

@@ -2,22 +2,27 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Request, head::values};
+use super::{Request, exchange::Trouble, head::values, select::Selected};
 use crate::{
     h1::{field::Kind, request::Version},
     route::{
         Fault, LogLine, Moment, RequestId,
         dyno::Dyno,
-        forward,
+        eject, forward,
         logline::{Protocol, Tls},
     },
     worker::Worker,
 };
 
+/// Tells a dyno how many ms its request waited in the router's queue.
+const QUEUE_TIME: &[u8] = b"X-Queue-Time";
+
 /// What is remembered of one request.
 pub(super) struct Record {
     pub(super) request_id: RequestId,
     pub(super) dyno: Option<Arc<Dyno>>,
+    /// How long it waited for a dyno so far; `None` as long as nobody wants to know.
+    pub(super) queued: Option<Duration>,
     /// How long the connection to the dyno took; zero for a kept one.
     pub(super) connect: Option<Duration>,
     /// When the dyno was reached.
@@ -42,7 +47,29 @@ impl Record {
     }
 
     const fn new(request_id: RequestId) -> Self {
-        Self { request_id, dyno: None, connect: None, connected: None, status: None, fault: None }
+        Self {
+            request_id,
+            dyno: None,
+            queued: None,
+            connect: None,
+            connected: None,
+            status: None,
+            fault: None,
+        }
+    }
+
+    /// It has waited so much longer.
+    pub(super) fn waited(&mut self, span: Duration) {
+        *self.queued.get_or_insert_default() += span;
+    }
+
+    /// Ends the head that the dyno gets, `end` bytes of it so far, with how long the request waited, if that is of interest.
+    pub(super) fn tell_queue_time(&self, to_dyno: &mut Vec<u8>, end: usize) {
+        let Some(queued) = self.queued else { return };
+        // The empty line that ended it comes after this one; what an earlier try has added goes.
+        to_dyno.truncate(end.saturating_sub(2));
+        forward::line(to_dyno, QUEUE_TIME, itoa::Buffer::new().format(queued.as_millis()).as_bytes());
+        to_dyno.extend_from_slice(b"\r\n");
     }
 
     /// The request goes to this dyno, which was reached in so long a time.
@@ -50,6 +77,25 @@ impl Record {
         self.dyno = Some(Arc::clone(dyno));
         self.connect = Some(connect);
         self.connected = Some(now);
+    }
+
+    /// What an exchange has shown about its dyno; `trouble` is what it ended with. A kept connection that was closed says
+    /// nothing, and neither does what happened after a response had begun.
+    pub(super) fn judge(&self, selected: &Selected, trouble: Option<&Trouble>, now: Moment) {
+        let Some(dyno) = self.dyno.as_deref().filter(|_| selected.routing.eject_after.is_some()) else {
+            return;
+        };
+        let no_response = matches!(
+            trouble,
+            Some(Trouble::Fault(
+                Fault::RequestTimeout | Fault::ClosedWithoutResponse | Fault::ServerRequestInterrupted
+            ))
+        );
+        if self.status.is_some() {
+            dyno.load.answered_well();
+        } else if no_response {
+            eject::failed(&selected.app.set(), dyno, now);
+        }
     }
 
     /// The request is over.
@@ -119,6 +165,7 @@ impl Record {
             forwarded_for: received,
             client: origin.client,
             dyno: self.dyno.as_ref().map_or("", |dyno| &dyno.label),
+            queue: self.queued,
             connect: self.connect,
             service: self.connected.map(|connected| worker.now().since(connected)),
             status,

@@ -6,10 +6,13 @@ use busbar_registry::Routing;
 
 use super::{Request, connect::refused};
 use crate::{
+    h1::field::Kind,
     route::{
         Fault,
         admit::{Admission, admit},
+        affinity::Ticket,
         app::App,
+        dyno::Dyno,
     },
     worker::Worker,
 };
@@ -18,6 +21,7 @@ use crate::{
 pub(super) struct Selected {
     pub(super) app: Arc<App>,
     pub(super) routing: Arc<Routing>,
+    pub(super) affinity: Affinity,
     _admission: Admission,
 }
 
@@ -29,5 +33,29 @@ pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Fa
         return Err(Fault::Maintenance);
     }
     let admission = admit(&app, &set).map_err(refused)?;
-    Ok(Selected { routing: Arc::clone(&set.routing), app, _admission: admission })
+    let affinity = if set.routing.session_affinity { Affinity::of(request) } else { Affinity::default() };
+    Ok(Selected { routing: Arc::clone(&set.routing), app, affinity, _admission: admission })
+}
+
+/// What a request's cookie says, if its app has session affinity.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Affinity {
+    on: bool,
+    /// The dyno it names.
+    pub(super) ticket: Option<Ticket>,
+}
+
+impl Affinity {
+    fn of(request: &Request<'_>) -> Self {
+        let cookies = request.fields.iter().filter(|field| {
+            field.kind == Kind::Other && field.name.of_buffer(request.bytes).eq_ignore_ascii_case(b"cookie")
+        });
+        let mut values = cookies.map(|field| field.value.of_buffer(request.bytes));
+        Self { on: true, ticket: values.find_map(Ticket::find) }
+    }
+
+    /// Whether the client is to be told that its requests go to `dyno`.
+    pub(super) fn sets_cookie(&self, dyno: &Dyno) -> bool {
+        self.on && self.ticket != Some(dyno.ticket)
+    }
 }

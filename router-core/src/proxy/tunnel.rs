@@ -57,6 +57,7 @@ impl Tunnel {
         let Exchange { down, line, call, .. } = exchange;
         match down.poll_relay(cx, call.worker, call.client, &mut line.stream, &mut WaitsFor::Dyno) {
             Poll::Pending => Way::Open,
+            Poll::Ready(Ok(())) if down.poll_flush(cx, call.client).is_pending() => Way::Open,
             Poll::Ready(Ok(())) => {
                 self.to_client_closed = call.client.poll_close_send(cx).is_ready();
                 Way::Closed

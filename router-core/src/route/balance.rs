@@ -4,6 +4,9 @@
 //! - [`Choice`]: the place, or why there is none.
 //! - One file per policy, each a function from a [`Field`] of dynos to one of them: [`least`], [`p2c`],
 //!   [`peak_ewma`], [`round_robin`], [`random`], [`rendezvous`].
+//! - [`session`]: before any policy, the dyno that a client's cookie names.
+//!
+//! - `warmup`: a dyno that is new gets its share gradually, whatever the policy.
 //!
 //! No policy ever picks a dyno the request has tried, one in quarantine, or one with `concurrency_per_dyno` requests.
 
@@ -13,21 +16,28 @@ pub(crate) mod peak_ewma;
 pub(crate) mod random;
 pub mod rendezvous;
 pub(crate) mod round_robin;
+pub mod session;
+mod warmup;
 
 use std::{num::NonZeroU32, sync::Arc};
 
 use busbar_registry::Balance;
 use fastrand::Rng;
 
-use super::{Moment, app::DynoSet, dyno::Dyno, load::Slot, retry::Tried};
+use super::{Moment, app::DynoSet, dyno::Dyno, eject, load::Slot, retry::Tried};
+use warmup::Warmup;
 
 /// What choosing came to.
 #[derive(Debug)]
 pub enum Choice {
     /// A place at a dyno, counted already.
     Taken(Slot),
-    /// Every dyno left to try has `concurrency_per_dyno` requests (some may be in quarantine): wait for a place.
-    AllBusy,
+    /// Every dyno left to try has `concurrency_per_dyno` requests or is in quarantine: wait for a place.
+    AllBusy {
+        /// The first dyno of all leaves quarantine then, if not for this request then for another one that waits;
+        /// [`Moment::NEVER`] when none is in it.
+        until: Moment,
+    },
     /// Every dyno left to try is in quarantine; the first one leaves it then.
     AllQuarantined {
         /// Not before this is another choice worth the while.
@@ -57,11 +67,21 @@ pub enum Choice {
 /// assert_eq!((&*slot.dyno().label, slot.dyno().load.in_flight()), ("web.1", 1));
 /// ```
 pub fn choose(set: &DynoSet, exclude: &Tried, key: Option<u64>, now: Moment, rng: &mut Rng) -> Choice {
-    let field = Field::new(set, exclude, now);
+    let mut field = Field::new(set, exclude, now);
+    field.warmup = Warmup::of(set, now, key, rng);
     loop {
-        let Some(dyno) = pick(&field, key, rng) else { return field.why_none() };
+        let Some(dyno) = pick(&field, key, rng) else {
+            // Better a cold dyno than none, and better a sick one.
+            if field.warmup.take().is_some() || field.recall_the_ejected() {
+                continue;
+            }
+            return field.why_none();
+        };
         // Taking fails only when another worker took the last place there since; so somebody always gets on.
         if let Some(slot) = Slot::take(dyno, field.cap) {
+            if set.routing.balance == Balance::PeakEwma {
+                dyno.load.begun(now);
+            }
             return Choice::Taken(slot);
         }
     }
@@ -84,13 +104,16 @@ pub(crate) struct Field<'a> {
     exclude: &'a Tried,
     nothing_excluded: bool,
     cap: Option<NonZeroU32>,
+    warmup: Option<Warmup>,
+    ejections_count: bool,
     now: Moment,
 }
 
 impl<'a> Field<'a> {
     pub(crate) fn new(set: &'a DynoSet, exclude: &'a Tried, now: Moment) -> Self {
         let cap = set.routing.concurrency_per_dyno;
-        Self { set, exclude, nothing_excluded: exclude.is_empty(), cap, now }
+        let ejections_count = eject::count(set, now);
+        Self { set, exclude, nothing_excluded: exclude.is_empty(), cap, warmup: None, ejections_count, now }
     }
 
     fn len(&self) -> usize {
@@ -109,13 +132,42 @@ impl<'a> Field<'a> {
     fn free(&self, dyno: &Dyno) -> Option<u32> {
         let in_flight = dyno.load.in_flight();
         let below = self.cap.is_none_or(|cap| in_flight < cap.get());
-        let well = below && dyno.load.quarantined(self.now).is_none() && self.untried(dyno);
-        well.then_some(in_flight)
+        let well = below && self.away(dyno).is_none() && self.untried(dyno);
+        let takes_part = well && self.warmup.as_ref().is_none_or(|warmup| warmup.lets(dyno));
+        takes_part.then_some(in_flight)
     }
 
-    /// Whether any dyno may get a request.
-    pub(crate) fn any_free(&self) -> bool {
-        self.set.dynos.iter().any(|dyno| self.free(dyno).is_some())
+    /// How busy `dyno` is: its requests in flight; more than those while it is new, and then for comparison only.
+    fn busy(&self, dyno: &Dyno) -> u32 {
+        let in_flight = dyno.load.in_flight();
+        self.warmup.as_ref().map_or(in_flight, |warmup| warmup.weigh(in_flight, dyno))
+    }
+
+    /// Until when `dyno` is left alone, if it is now.
+    fn away(&self, dyno: &Dyno) -> Option<Moment> {
+        let quarantined = dyno.load.quarantined(self.now);
+        if self.ejections_count { quarantined.max(dyno.load.ejected(self.now)) } else { quarantined }
+    }
+
+    /// When every dyno left to try is left alone, those that are only ejected may get the request after all; says whether
+    /// that makes a difference.
+    fn recall_the_ejected(&mut self) -> bool {
+        let mut untried = self.set.dynos.iter().filter(|dyno| self.untried(dyno));
+        if !self.ejections_count || !untried.all(|dyno| self.away(dyno).is_some()) {
+            return false;
+        }
+        self.ejections_count = false;
+        self.set.dynos.iter().any(|dyno| self.untried(dyno) && self.away(dyno).is_none())
+    }
+
+    /// Any dyno that may get a request.
+    pub(crate) fn any_free(&self) -> Option<&'a Arc<Dyno>> {
+        self.set.dynos.iter().find(|dyno| self.free(dyno).is_some())
+    }
+
+    /// Whether any dyno is left alone.
+    pub(crate) fn any_away(&self) -> bool {
+        self.set.dynos.iter().any(|dyno| self.away(dyno).is_some())
     }
 
     /// All dynos once, in two stretches, beginning with number `start` modulo their number and going round.
@@ -147,14 +199,17 @@ impl<'a> Field<'a> {
 
     /// Why no dyno could be picked.
     fn why_none(&self) -> Choice {
-        let mut soonest = None;
-        for dyno in self.set.dynos.iter().filter(|dyno| self.untried(dyno)) {
-            match dyno.load.quarantined(self.now) {
-                None => return Choice::AllBusy,
-                Some(until) => soonest = Some(soonest.map_or(until, |soonest| until.min(soonest))),
+        let (mut busy, mut untried_back, mut back) = (false, None, Moment::NEVER);
+        for dyno in &self.set.dynos {
+            let (untried, until) = (self.untried(dyno), self.away(dyno));
+            busy |= untried && until.is_none();
+            back = back.min(until.unwrap_or(Moment::NEVER));
+            if untried && let Some(until) = until {
+                untried_back = Some(untried_back.map_or(until, |soonest| until.min(soonest)));
             }
         }
-        match soonest {
+        match untried_back {
+            _ if busy => Choice::AllBusy { until: back },
             Some(until) => Choice::AllQuarantined { until },
             None if self.len() == 0 => Choice::NoneUp,
             None => Choice::AllTried,
@@ -248,7 +303,10 @@ mod tests {
                             prop_assert!(untried().all(|s| s.quarantined) && untried().count() > 0);
                             prop_assert_eq!(until, Moment::START + Duration::from_secs(5));
                         }
-                        Choice::AllBusy => prop_assert!(untried().any(|s| !s.quarantined && busy(s))),
+                        Choice::AllBusy { until } => {
+                            prop_assert!(untried().any(|s| !s.quarantined && busy(s)));
+                            prop_assert_eq!(until == Moment::NEVER, !stands.iter().any(|s| s.quarantined));
+                        }
                         Choice::Taken(_) => unreachable!(),
                     }
                 }
@@ -285,7 +343,7 @@ mod tests {
                         for turn in 0..2_000 {
                             match choose(set, Tried::none(), Some(rng.u64(..)), NOW, &mut rng) {
                                 Choice::Taken(slot) => held.push(slot),
-                                Choice::AllBusy => held.clear(),
+                                Choice::AllBusy { .. } => held.clear(),
                                 other => panic!("{other:?}"),
                             }
                             assert!(set.dynos.iter().all(|dyno| dyno.load.in_flight() <= 2));

@@ -8,9 +8,12 @@ use std::{
     },
 };
 
-use busbar_registry::{Address, DynoName, Generation};
+use busbar_registry::{Address, AppName, DynoName, Generation};
 
-use super::load::{AppLoad, DynoLoad};
+use super::{
+    affinity::Ticket,
+    load::{AppLoad, DynoLoad},
+};
 
 /// Names one dyno for as long as this process lives, across all tables: what a connection pool is keyed by. A new
 /// generation, or another address, is another key, so a reused port never gets an old connection.
@@ -40,6 +43,8 @@ pub struct Dyno {
     /// What [`Balance::Rendezvous`](busbar_registry::Balance::Rendezvous) hashes: equal for equal labels, in every
     /// router and across restarts of the dyno.
     pub(super) seed: u64,
+    /// What a cookie calls it.
+    pub ticket: Ticket,
     /// Its app's load; a place given back here may be waited for there.
     pub(super) app: Arc<AppLoad>,
     /// What changes with every request.
@@ -47,10 +52,17 @@ pub struct Dyno {
 }
 
 impl Dyno {
-    pub(super) fn new(name: DynoName, address: Address, generation: Generation, app: Arc<AppLoad>) -> Self {
+    pub(super) fn new(
+        app_name: &AppName,
+        name: DynoName,
+        address: Address,
+        generation: Generation,
+        app: Arc<AppLoad>,
+    ) -> Self {
         let label = name.to_string().into_boxed_str();
         let seed = super::balance::rendezvous::key(label.as_bytes());
-        Self { name, address, generation, key: DynoKey::next(), label, seed, app, load: DynoLoad::default() }
+        let (key, ticket) = (DynoKey::next(), Ticket::new(app_name, &label));
+        Self { name, address, generation, key, label, seed, ticket, app, load: DynoLoad::default() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What changes with every request, apart from the facts that do not: atomics shared by all workers, which outlive
 //! every swap of the table.
 //!
-//! - [`DynoLoad`]: one dyno: in flight, quarantine, latency.
-//! - [`AppLoad`]: one app: in flight, round-robin cursor, who waits.
+//! - [`DynoLoad`]: one dyno: in flight, quarantine and ejection, latency, age.
+//! - [`AppLoad`]: one app: in flight, round-robin cursor, retries, who waits.
 //! - [`Slot`]: one request's place at a dyno; dropping it gives the place back.
 //!
 //! Orderings: counts are only counts, so relaxed suffices, with one exception: giving a place back is sequentially
@@ -31,8 +31,15 @@ pub struct DynoLoad {
     /// See `quarantine.rs`.
     pub(super) failures: AtomicU32,
     pub(super) quarantined_until: AtomicU64,
+    /// See `eject.rs`.
+    pub(super) failed_in_a_row: AtomicU32,
+    pub(super) ejections: AtomicU32,
+    pub(super) ejected_until: AtomicU64,
+    /// See `balance/warmup.rs`.
+    pub(super) known_since: AtomicU64,
     /// See `balance/peak_ewma.rs`.
     pub(super) latency: AtomicU64,
+    pub(super) silent_since: AtomicU32,
 }
 
 impl DynoLoad {
@@ -62,9 +69,15 @@ impl fmt::Debug for DynoLoad {
 #[derive(Default)]
 #[repr(align(64))]
 pub struct AppLoad {
-    in_flight: AtomicU32,
+    /// Requests in flight in the lower half; in the upper half all that ever came, modulo 2³². One word, so that the latter
+    /// costs nothing.
+    requests: AtomicU64,
     /// See `balance/round_robin.rs`.
     pub(super) cursor: AtomicU32,
+    /// See `eject.rs`.
+    pub(super) ejections_void_until: AtomicU64,
+    /// See `retry/budget.rs`.
+    pub(super) retries: AtomicU64,
     /// Who waits for a dyno.
     pub waits: WaitList,
 }
@@ -72,17 +85,23 @@ pub struct AppLoad {
 impl AppLoad {
     /// Requests of the app in this router now, those that wait included.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        lower(self.requests.load(Relaxed))
     }
 
-    /// One more, unless `refuse` says why not for the number there is.
+    /// Requests of the app that ever came in, modulo 2³².
+    pub(super) fn arrived(&self) -> u32 {
+        lower(self.requests.load(Relaxed) >> 32)
+    }
+
+    /// One more, unless `refuse` says why not for the number there is. Fewer than 2³² are ever in flight: each has a socket.
     pub(super) fn enter<E>(&self, refuse: impl Fn(u32) -> Option<E>) -> Result<(), E> {
-        let mut now = self.in_flight();
+        const ONE: u64 = (1 << 32) + 1;
+        let mut now = self.requests.load(Relaxed);
         loop {
-            if let Some(why) = refuse(now) {
+            if let Some(why) = refuse(lower(now)) {
                 return Err(why);
             }
-            match self.in_flight.compare_exchange_weak(now, now.saturating_add(1), Relaxed, Relaxed) {
+            match self.requests.compare_exchange_weak(now, now.wrapping_add(ONE), Relaxed, Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(other) => now = other,
             }
@@ -90,7 +109,7 @@ impl AppLoad {
     }
 
     pub(super) fn leave(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.requests.fetch_sub(1, Relaxed);
     }
 }
 
@@ -98,6 +117,11 @@ impl fmt::Debug for AppLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AppLoad({} in flight, {} waiting)", self.in_flight(), self.waits.len())
     }
+}
+
+/// The lower half.
+const fn lower(word: u64) -> u32 {
+    (word & 0xffff_ffff) as u32
 }
 
 /// One request's place at a dyno. While it lives the request counts as in flight there, whatever happens to the
@@ -122,7 +146,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.dyno.load.in_flight.fetch_sub(1, SeqCst);
-        self.dyno.app.waits.call_next();
+        self.dyno.app.waits.call_for(self.dyno.key);
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! [sock=client|backend ]at=info|warning|error[ code=H12][ desc="Request timeout"][ cause="…"] method=GET path="/x?q=1"
-//! host=h request_id=id fwd="ip[, ip]" dyno=web.1 connect=1ms service=18ms status=200 bytes=13
+//! host=h request_id=id fwd="ip[, ip]" dyno=web.1[ queue=0ms] connect=1ms service=18ms status=200 bytes=13
 //! protocol=http1.1|http2.0 tls=true|false tls_version=tls1.2|tls1.3|unknown
 //! ```
 //!
@@ -102,6 +102,8 @@ pub struct LogLine<'a> {
     pub client: Option<IpAddr>,
     /// `web.1`
     pub dyno: &'a str,
+    /// How long it waited in the router for a dyno. `None` prints no key at all: an app without a queue has Heroku's line.
+    pub queue: Option<Duration>,
     /// How long the TCP connect took; zero on a reused connection.
     pub connect: Option<Duration>,
     /// From the connect to the end.
@@ -131,6 +133,9 @@ impl LogLine<'_> {
         self.write_fwd(out);
         push(out, " dyno=");
         escape_bare(self.dyno.as_bytes(), DYNO, out);
+        if self.queue.is_some() {
+            write_millis(" queue=", self.queue, out);
+        }
         write_millis(" connect=", self.connect, out);
         write_millis(" service=", self.service, out);
         write_number(" status=", self.status.map(u64::from), out);

@@ -3,8 +3,12 @@
 //!
 //! - [`Attempts`]: one request's, from its first dyno to giving up.
 //! - [`Tried`]: the dynos among them; what [`choose`](super::balance::choose) leaves out.
+//! - [`budget`]: how many retries an app may make at all.
+
+pub mod budget;
 
 use super::{
+    Moment,
     app::DynoSet,
     dyno::{Dyno, DynoKey},
 };
@@ -26,7 +30,7 @@ pub enum ConnectFailure {
 pub enum Next {
     /// Choose among the dynos that were not tried.
     TryAnother,
-    /// All attempts are used up; the last one failed like this.
+    /// All attempts, or the app's retries, are used up; the last one failed like this.
     GiveUp(ConnectFailure),
 }
 
@@ -74,7 +78,7 @@ impl Tried {
 /// One request's attempts to reach a dyno.
 ///
 /// ```
-/// # use router_core::route::{retry::{Attempts, ConnectFailure, Next}, table::RouteTable};
+/// # use router_core::route::{Moment, retry::{Attempts, ConnectFailure, Next}, table::RouteTable};
 /// # let (table, mut publisher) = RouteTable::new();
 /// # publisher.put_app(serde_json::from_str(r#"{"name":"shop","domains":["shop.example"]}"#).unwrap());
 /// # for n in 1..=2 {
@@ -83,9 +87,9 @@ impl Tried {
 /// # }
 /// let set = table.reader().find("shop.example").unwrap().set(); // two dynos
 /// let mut attempts = Attempts::default();
-/// assert_eq!(attempts.failed(&set, &set.dynos[0], ConnectFailure::TimedOut), Next::TryAnother);
+/// assert_eq!(attempts.failed(&set, &set.dynos[0], ConnectFailure::TimedOut, Moment::START), Next::TryAnother);
 /// assert_eq!(
-///     attempts.failed(&set, &set.dynos[1], ConnectFailure::Refused),
+///     attempts.failed(&set, &set.dynos[1], ConnectFailure::Refused, Moment::START),
 ///     Next::GiveUp(ConnectFailure::Refused)
 /// );
 /// ```
@@ -107,13 +111,14 @@ impl Attempts {
         self.last
     }
 
-    /// Connecting to `dyno`, chosen from `set`, failed.
-    pub fn failed(&mut self, set: &DynoSet, dyno: &Dyno, how: ConnectFailure) -> Next {
+    /// Connecting to `dyno`, chosen from `set`, failed. Another try is taken from the app's [`budget`].
+    pub fn failed(&mut self, set: &DynoSet, dyno: &Dyno, how: ConnectFailure, now: Moment) -> Next {
         self.tried.add(dyno.key);
         self.last = Some(how);
         let allowed =
             usize::try_from(set.routing.connect_attempts).unwrap_or(usize::MAX).min(set.dynos.len());
-        if self.tried.len() < allowed { Next::TryAnother } else { Next::GiveUp(how) }
+        let another = self.tried.len() < allowed && set.load.may_retry(&set.routing, now);
+        if another { Next::TryAnother } else { Next::GiveUp(how) }
     }
 }
 
@@ -127,7 +132,7 @@ mod tests {
         let (set, _app) = fixture::app(20, |_| {});
         let mut attempts = Attempts::default();
         for (n, dyno) in set.dynos.iter().take(10).enumerate() {
-            let next = attempts.failed(&set, dyno, ConnectFailure::TimedOut);
+            let next = attempts.failed(&set, dyno, ConnectFailure::TimedOut, Moment::START);
             let expected = if n < 9 { Next::TryAnother } else { Next::GiveUp(ConnectFailure::TimedOut) };
             assert_eq!(next, expected);
         }
@@ -137,7 +142,7 @@ mod tests {
     fn the_only_dyno_is_tried_once_and_its_failure_is_the_answer() {
         let (set, _app) = fixture::app(1, |_| {});
         let mut attempts = Attempts::default();
-        let next = attempts.failed(&set, &set.dynos[0], ConnectFailure::Refused);
+        let next = attempts.failed(&set, &set.dynos[0], ConnectFailure::Refused, Moment::START);
         assert_eq!(next, Next::GiveUp(ConnectFailure::Refused));
         assert_eq!(attempts.last(), Some(ConnectFailure::Refused));
     }
@@ -145,7 +150,7 @@ mod tests {
     #[test]
     fn no_attempts_allowed_still_means_one() {
         let (set, _app) = fixture::app(3, |routing| routing.connect_attempts = 0);
-        let next = Attempts::default().failed(&set, &set.dynos[0], ConnectFailure::Refused);
+        let next = Attempts::default().failed(&set, &set.dynos[0], ConnectFailure::Refused, Moment::START);
         assert_eq!(next, Next::GiveUp(ConnectFailure::Refused));
     }
 

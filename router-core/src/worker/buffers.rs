@@ -26,6 +26,8 @@ const BIG_KEPT: usize = 16;
 /// How many big blocks may be lent at a time, 16 MiB; beyond that bodies make do with small ones.
 const BIG_LENT: usize = 64;
 const DESKS_KEPT: usize = 256;
+/// How much a worker holds of responses that slow clients have not taken yet.
+const HELD: usize = 64 * 1024 * 1024;
 
 /// What a worker keeps for lending.
 #[derive(Default)]
@@ -35,6 +37,7 @@ pub(crate) struct Buffers {
     #[expect(clippy::vec_box, reason = "a lent desk is moved around, a pointer is cheaper to move")]
     desks: RefCell<Vec<Box<Desk>>>,
     big_lent: Cell<usize>,
+    held: Cell<usize>,
 }
 
 impl Buffers {
@@ -52,6 +55,15 @@ impl Buffers {
         self.big_lent.set(self.big_lent.get() + 1);
         let block = self.big.borrow_mut().pop().unwrap_or_else(|| zeroed(BIG));
         Buffer { block, start: 0, end: 0, home: Rc::clone(self) }
+    }
+
+    /// Room for holding a block of what a slow client has not taken yet, if there is some left.
+    pub(crate) fn room_for(self: &Rc<Self>, buffer: &Buffer) -> Option<Room> {
+        let (held, bytes) = (self.held.get(), buffer.block.len());
+        (held + bytes <= HELD).then(|| {
+            self.held.set(held + bytes);
+            Room { bytes, home: Rc::clone(self) }
+        })
     }
 
     /// A clean desk.
@@ -100,6 +112,10 @@ impl Buffer {
     /// Room behind the filled bytes.
     pub(crate) fn spare(&mut self) -> &mut [u8] {
         &mut self.block[self.end..]
+    }
+    /// How many bytes fit behind the filled ones.
+    pub(crate) fn room(&self) -> usize {
+        self.block.len() - self.end
     }
     /// The next `n` bytes of the spare room are filled now.
     pub(crate) fn fill(&mut self, n: usize) {
@@ -157,6 +173,18 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         self.home.take_back(mem::take(&mut self.block));
+    }
+}
+
+/// Leave to hold a block for long; dropped, it is given back.
+pub(crate) struct Room {
+    bytes: usize,
+    home: Rc<Buffers>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.home.held.set(self.home.held.get().saturating_sub(self.bytes));
     }
 }
 
@@ -251,6 +279,16 @@ mod tests {
         buffer.shrink();
         assert_eq!((buffer.filled(), buffer.block.len()), (&b"ET"[..], SMALL));
         assert_eq!(buffers.big_lent.get(), 0);
+    }
+
+    #[test]
+    fn a_worker_holds_so_much_for_slow_clients_and_no_more() {
+        let buffers = Rc::new(Buffers::default());
+        let buffer = buffers.small();
+        let mut rooms: Vec<_> = std::iter::from_fn(|| buffers.room_for(&buffer)).collect();
+        assert_eq!(rooms.len() * SMALL, HELD);
+        rooms.pop();
+        assert!(buffers.room_for(&buffer).is_some());
     }
 
     #[test]

@@ -385,11 +385,8 @@ fn up_to_five_empty_lines_before_a_request_are_skipped() {
 
 #[test]
 fn empty_lines_without_an_end_are_400_however_they_come() {
-    let (dyno, mut router, _, _) = {
-        let dyno = it::Dyno::listening();
-        let router = it::Router::to(dyno.address);
-        (dyno, router, (), ())
-    };
+    let dyno = it::Dyno::listening();
+    let mut router = it::Router::to(dyno.address);
     let mut client = router.client();
     for _ in 0..4 {
         client.try_send("\r\n\r\n");

@@ -5,8 +5,7 @@ use it::{Dyno, Router, Wire, fakes::ok, message::latin1, router::no_keepalive};
 
 use super::{get, post, sent};
 
-/// Answers with `response`; what the client gets until `until_closed` or a whole message; whether the dyno's connection
-/// is used for the next request.
+/// Whether the dyno's connection is used for the next request, which is answered in any case.
 fn is_reused(dyno: &Dyno, router: &Router, wire: &mut Wire) -> bool {
     let mut next = router.client();
     next.send(get("X-Next: 1\r\n"));

@@ -63,6 +63,7 @@ domains = ["{HOST}"{more}]
 dynos = [{dynos}]
 
 [app.routing]
+balance = "{balance}"
 {queue}
 
 [[app]]
@@ -72,5 +73,6 @@ dynos = ["127.0.0.1:9"]
 "#,
         listen = stage.listen,
         dynos = dynos.join(", "),
+        balance = stage.balance,
     )
 }

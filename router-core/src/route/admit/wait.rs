@@ -3,20 +3,27 @@
 //! - [`Waiting`]: one request's place in it; a future-like thing without a runtime.
 //! - [`WaitList`]: an app's queue. While it is empty it costs one atomic load per finished request.
 //!
+//! Most wait for any dyno; one with a cookie (session affinity) *wants* a certain one. There is one queue for both, so that
+//! neither starves: a place given back goes to the first who can use it.
+//!
 //! # No wake is lost
 //!
-//! *A place given back while somebody waits calls somebody.* `Slot::drop` does `in_flight -= 1` (S1), then reads `waiting`
-//! (S2); joining does `waiting += 1` (J1), then a fence (J2), and only then is the dyno chosen, reading `in_flight` (J3).
-//! S1, S2, J1, J2 are sequentially consistent, so they have one order. If J3 does not see S1, then J2 is before S1 in
+//! *A place given back while somebody waits for it calls somebody.* `Slot::drop` does `in_flight -= 1` (S1), then reads
+//! `waiting` (S2); joining does `waiting += 1` (J1), then a fence (J2), and only then is the dyno chosen, reading `in_flight`
+//! (J3). S1, S2, J1, J2 are sequentially consistent, so they have one order. If J3 does not see S1, then J2 is before S1 in
 //! it, hence J1 before S2: the drop sees the waiter and calls it. The publisher's new set is S1 in the same way
 //! (swap, fence, read), with the set in place of the count.
 //!
-//! *A call is not lost in a waiter.* `called` stays set until [`Waiting::poll_turn`] consumes it under the lock, and a call
-//! between a turn that failed and the next poll finds `called` unset, sets it, and that poll is ready at once. A waiter
-//! that leaves with a turn or a call in hand calls the next one; one that got its place does so when there is more to
-//! get ([`Waiting::served`]). So while there is both a free place and a waiter, some waiter is called or has its turn.
+//! *Who joins looks once,* unless somebody before it waits for any dyno: that one is called for whatever is given back,
+//! and calls the next when there is more. Who changes what it wants looks once more.
 //!
-//! *Exception:* a dyno that merely leaves quarantine calls nobody. Its place is found by the next waiter called.
+//! *A call is not lost in a waiter.* A [`Call`] stays until [`Waiting::poll_turn`] takes it under the lock, and a call
+//! between a turn that failed and the next poll finds none, is put there, and that poll is ready at once. A waiter that
+//! leaves with a call unused hands it on; so does one that was called for one dyno's place and took another's, and one that
+//! has tried the only dyno that is free ([`Waiting::pass_on`]). So while there is both a free place and one who can use it, such a one is called or has its turn.
+//!
+//! *The end of a quarantine calls nobody.* The first in the queue looks for itself then ([`Waiting::is_first`]); when the first
+//! leaves while a dyno is in quarantine, the next one looks, and so knows when.
 
 use std::{
     collections::VecDeque,
@@ -34,6 +41,7 @@ use crate::route::{
     Moment,
     app::{App, DynoSet},
     balance::Field,
+    dyno::DynoKey,
     load::AppLoad,
     retry::Tried,
 };
@@ -55,16 +63,31 @@ struct Queue {
 
 struct Place {
     ticket: u64,
+    /// No other dyno will do.
+    wants: Option<DynoKey>,
     /// It may choose a dyno, and does not know yet.
-    called: bool,
+    called: Option<Call>,
     waker: Option<Waker>,
+}
+
+/// Why one who waits should look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// A place at this dyno was given back.
+    Place(DynoKey),
+    /// Anything may be different.
+    Look,
 }
 
 impl Place {
     /// Calls it; gives the waker to wake once the lock is free.
-    fn call(&mut self) -> Option<Waker> {
-        self.called = true;
+    fn call(&mut self, call: Call) -> Option<Waker> {
+        self.called = Some(call);
         self.waker.take()
+    }
+
+    fn can_use(&self, dyno: DynoKey) -> bool {
+        self.called.is_none() && self.wants.is_none_or(|wanted| wanted == dyno)
     }
 }
 
@@ -80,12 +103,28 @@ impl WaitList {
         self.len() == 0
     }
 
-    /// Calls the first one that is not called yet.
-    pub(in crate::route) fn call_next(&self) {
+    /// Calls the first one that can use a place at `dyno` and is not called yet.
+    pub(in crate::route) fn call_for(&self, dyno: DynoKey) {
+        self.call_from(0, dyno);
+    }
+
+    /// The same among those with at least that ticket.
+    fn call_from(&self, ticket: u64, dyno: DynoKey) {
         if self.is_empty() {
             return;
         }
-        let waker = self.lock().places.iter_mut().find(|place| !place.called).and_then(Place::call);
+        let fits = |place: &&mut Place| place.ticket >= ticket && place.can_use(dyno);
+        let call = |place: &mut Place| place.call(Call::Place(dyno));
+        let waker = self.lock().places.iter_mut().find(fits).and_then(call);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Calls the first one, if it is not called yet.
+    fn call_first(&self) {
+        let call = |place: &mut Place| place.call(Call::Look);
+        let waker = self.lock().places.front_mut().filter(|place| place.called.is_none()).and_then(call);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -97,8 +136,17 @@ impl WaitList {
         if self.is_empty() {
             return;
         }
-        let wakers: Vec<_> = self.lock().places.iter_mut().filter_map(Place::call).collect();
+        let call = |place: &mut Place| place.call(Call::Look);
+        let wakers: Vec<_> = self.lock().places.iter_mut().filter_map(call).collect();
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// A call that somebody had no use for.
+    fn hand_on(&self, call: Call) {
+        match call {
+            Call::Place(dyno) => self.call_for(dyno),
+            Call::Look => self.call_all(),
+        }
     }
 
     /// The queue is consistent after every statement that could panic, so a poisoned lock is a good one.
@@ -117,6 +165,10 @@ impl Queue {
     fn find(&self, ticket: u64) -> Option<usize> {
         self.places.binary_search_by_key(&ticket, |place| place.ticket).ok()
     }
+
+    fn find_mut(&mut self, ticket: u64) -> Option<&mut Place> {
+        self.find(ticket).and_then(|at| self.places.get_mut(at))
+    }
 }
 
 /// One request's place in the queue. Wait for its [turn](Self::turn), take the app's set anew and choose; then either
@@ -128,31 +180,52 @@ impl Queue {
 pub struct Waiting {
     load: Arc<AppLoad>,
     ticket: u64,
-    on_turn: bool,
+    turn: Option<Call>,
 }
 
 impl Waiting {
-    /// Joins the end of the app's queue. If that is also its beginning, the first turn is at once, because what was
-    /// found before may no longer hold.
+    /// Joins the end of the app's queue, for a place at one dyno or at any. If nobody waits there for any dyno, the first
+    /// turn is at once, because what was found before may no longer hold.
     ///
     /// # Errors
     /// [`Refused::BacklogTooDeep`] when `limit` requests wait already.
-    pub fn join(app: &App, limit: u32) -> Result<Self, Refused> {
+    pub fn join(app: &App, limit: u32, wants: Option<DynoKey>) -> Result<Self, Refused> {
         let load = Arc::clone(&app.load);
         let ticket = {
             let mut queue = load.waits.lock();
-            let waiting = queue.places.len();
-            if u32::try_from(waiting).is_ok_and(|waiting| waiting >= limit) {
+            if u32::try_from(queue.places.len()).is_ok_and(|waiting| waiting >= limit) {
                 return Err(Refused::BacklogTooDeep);
             }
+            let looks = wants.is_some() || queue.places.iter().all(|place| place.wants.is_some());
             let ticket = queue.next_ticket;
             queue.next_ticket += 1;
-            queue.places.push_back(Place { ticket, called: waiting == 0, waker: None });
+            queue.places.push_back(Place { ticket, wants, called: looks.then_some(Call::Look), waker: None });
             load.waits.waiting.fetch_add(1, SeqCst);
             ticket
         };
         fence(SeqCst);
-        Ok(Self { load, ticket, on_turn: false })
+        Ok(Self { load, ticket, turn: None })
+    }
+
+    /// It waits for a place at this dyno from now on, or at any; if that is something else than before, its next turn is at
+    /// once.
+    pub fn want(&self, wants: Option<DynoKey>) {
+        let mut queue = self.load.waits.lock();
+        if let Some(place) = queue.find_mut(self.ticket).filter(|place| place.wants != wants) {
+            (place.wants, place.called) = (wants, Some(Call::Look));
+        }
+    }
+
+    /// It found no dyno of `set` among those it has not tried. If there is one for others, who comes after it is called.
+    pub fn pass_on(&self, set: &DynoSet, now: Moment) {
+        if let Some(dyno) = Field::new(set, Tried::none(), now).any_free() {
+            self.load.waits.call_from(self.ticket + 1, dyno.key);
+        }
+    }
+
+    /// Whether nobody came before it. Then it looks for itself when a quarantine ends.
+    pub fn is_first(&self) -> bool {
+        self.load.waits.lock().places.front().is_none_or(|first| first.ticket == self.ticket)
     }
 
     /// Ready when it is this request's turn to choose; each turn is told once. Polling again means that choosing found
@@ -161,13 +234,15 @@ impl Waiting {
         // Cloned, and its predecessor dropped, outside the lock: a waker's code is somebody else's.
         let mut waker = Some(context.waker().clone());
         let mut queue = self.load.waits.lock();
-        let place = queue.find(self.ticket).and_then(|at| queue.places.get_mut(at));
-        self.on_turn = place.is_none_or(|place| {
-            std::mem::swap(&mut place.waker, &mut waker);
-            std::mem::take(&mut place.called)
-        });
+        self.turn = match queue.find_mut(self.ticket) {
+            Some(place) => {
+                std::mem::swap(&mut place.waker, &mut waker);
+                place.called.take()
+            }
+            None => Some(Call::Look),
+        };
         drop(queue);
-        if self.on_turn { Poll::Ready(()) } else { Poll::Pending }
+        if self.turn.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The same as a future.
@@ -178,32 +253,41 @@ impl Waiting {
         poll_fn(|context| self.poll_turn(context)).await;
     }
 
-    /// It got a place at a dyno of `set`. Leaves the queue, and calls the next one only if there is more to get, which
-    /// saves a vain wake for each request of a full app.
-    pub fn served(mut self, set: &DynoSet, now: Moment) {
-        let called = self.leave();
-        self.on_turn = false;
-        if called || (!self.load.waits.is_empty() && Field::new(set, Tried::none(), now).any_free()) {
-            self.load.waits.call_next();
+    /// It got a place at `taken`, a dyno of `set`. Leaves the queue, and calls the next one only if there is more to get,
+    /// which saves a vain wake for each request of a full app.
+    pub fn served(mut self, taken: DynoKey, set: &DynoSet, now: Moment) {
+        let called = self.leave().0;
+        let turn = self.turn.take().filter(|turn| *turn != Call::Place(taken) && *turn != Call::Look);
+        let waits = &self.load.waits;
+        if waits.is_empty() {
+            return;
+        }
+        turn.into_iter().chain(called).for_each(|call| waits.hand_on(call));
+        let field = Field::new(set, Tried::none(), now);
+        match field.any_free() {
+            Some(dyno) => waits.call_for(dyno.key),
+            None if field.any_away() => waits.call_first(),
+            None => {}
         }
     }
 
-    /// Leaves the queue, once; says whether it takes a call along.
-    fn leave(&mut self) -> bool {
+    /// Leaves the queue, once; gives the call it takes along, and whether it was the first.
+    fn leave(&mut self) -> (Option<Call>, bool) {
         let mut queue = self.load.waits.lock();
-        let place = queue.find(self.ticket).and_then(|at| queue.places.remove(at));
-        if place.is_some() {
-            self.load.waits.waiting.fetch_sub(1, SeqCst);
-        }
+        let Some(at) = queue.find(self.ticket) else { return (None, false) };
+        let place = queue.places.remove(at);
+        self.load.waits.waiting.fetch_sub(1, SeqCst);
         drop(queue);
-        place.is_some_and(|place| place.called)
+        (place.and_then(|place| place.called), at == 0)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if self.leave() || self.on_turn {
-            self.load.waits.call_next();
+        let (called, first) = self.leave();
+        called.into_iter().chain(self.turn.take()).for_each(|call| self.load.waits.hand_on(call));
+        if first {
+            self.load.waits.call_first();
         }
     }
 }
@@ -223,7 +307,8 @@ mod tests {
 
     use super::*;
     use crate::route::{
-        balance::{Choice, choose},
+        affinity::Ticket,
+        balance::{Choice, choose, session},
         fixture,
         load::Slot,
     };
@@ -256,7 +341,10 @@ mod tests {
 
     impl Waiter {
         fn join(app: &App) -> Self {
-            Self { waiting: Waiting::join(app, 10).unwrap(), woken: Arc::default() }
+            Self::for_one(app, None)
+        }
+        fn for_one(app: &App, wants: Option<DynoKey>) -> Self {
+            Self { waiting: Waiting::join(app, 10, wants).unwrap(), woken: Arc::default() }
         }
         fn has_turn(&mut self) -> bool {
             let waker = Waker::from(Arc::clone(&self.woken));
@@ -283,7 +371,7 @@ mod tests {
         assert!(waiters[0].has_turn() && !waiters[1].has_turn());
         let slot = take(&set).unwrap();
         let [first, second, third] = waiters;
-        first.waiting.served(&set, Moment::START);
+        first.waiting.served(slot.dyno().key, &set, Moment::START);
         assert!(!second.woken(), "nothing is free for the second yet");
         drop(slot);
         assert!(second.woken() && !third.woken());
@@ -343,20 +431,20 @@ mod tests {
         let (mut first, second) = (Waiter::asleep(&app), Waiter::asleep(&app));
         drop(slot);
         assert!(first.has_turn());
-        let _slot = take(&set).unwrap();
+        let slot = take(&set).unwrap();
         let later = Moment::START + Duration::from_secs(6); // web.2 left quarantine, and nobody was called for that
-        first.waiting.served(&set, later);
+        first.waiting.served(slot.dyno().key, &set, later);
         assert!(second.woken());
     }
 
     #[test]
     fn the_queue_is_bounded() {
         let (_set, app) = one_at_a_time(1);
-        let first = Waiting::join(&app, 1).unwrap();
-        assert_eq!(Waiting::join(&app, 1).unwrap_err(), Refused::BacklogTooDeep);
+        let first = Waiting::join(&app, 1, None).unwrap();
+        assert_eq!(Waiting::join(&app, 1, None).unwrap_err(), Refused::BacklogTooDeep);
         drop(first);
-        assert!(Waiting::join(&app, 1).is_ok());
-        assert!(Waiting::join(&app, 0).is_err());
+        assert!(Waiting::join(&app, 1, None).is_ok());
+        assert!(Waiting::join(&app, 0, None).is_err());
     }
 
     #[test]
@@ -387,7 +475,8 @@ mod tests {
         }
     }
 
-    fn request(app: &App, rng: &mut Rng) -> Option<Slot> {
+    /// One request; `wants` only that dyno, if there is one.
+    fn request(app: &App, wants: Option<Ticket>, rng: &mut Rng) -> Option<Slot> {
         let mut waiting: Option<Waiting> = None;
         loop {
             if let Some(waiting) = &mut waiting {
@@ -398,35 +487,41 @@ mod tests {
             }
             let set = app.set();
             let overtake = waiting.is_none() && !app.load.waits.is_empty();
-            let choice = if overtake {
-                Choice::AllBusy
-            } else {
-                choose(&set, Tried::none(), None, Moment::START, rng)
+            let wanted = wants.and_then(|ticket| session::find(&set, ticket, Tried::none(), Moment::START));
+            let slot = match wanted {
+                _ if overtake => None,
+                Some(dyno) => match session::place_at(&set, dyno) {
+                    Choice::Taken(slot) => Some(slot),
+                    _ => None,
+                },
+                None => take(&set),
             };
-            match choice {
-                Choice::Taken(slot) => {
+            match slot {
+                Some(slot) => {
                     if let Some(waiting) = waiting {
-                        waiting.served(&set, Moment::START);
+                        waiting.served(slot.dyno().key, &set, Moment::START);
                     }
                     return Some(slot);
                 }
-                Choice::AllBusy if waiting.is_none() => waiting = Some(Waiting::join(app, 100).unwrap()),
-                Choice::AllBusy => {}
-                other => panic!("{other:?}"),
+                None if waiting.is_none() => {
+                    let key = wanted.map(|dyno| dyno.key);
+                    waiting = Some(Waiting::join(app, 100, key).unwrap());
+                }
+                None => {}
             }
         }
     }
 
-    #[test]
-    fn no_wake_is_lost_among_threads() {
+    /// Threads that request, hold and give back; each of them must come to its end.
+    fn race(wants: impl Fn(&DynoSet, &mut Rng) -> Option<Ticket> + Sync) {
         let (set, app) = one_at_a_time(2);
         thread::scope(|scope| {
             for seed in 0..8 {
-                let app = &app;
+                let (app, set, wants) = (&app, &set, &wants);
                 scope.spawn(move || {
                     let mut rng = Rng::with_seed(seed);
                     for _ in 0..3_000 {
-                        let slot = request(app, &mut rng);
+                        let slot = request(app, wants(set, &mut rng), &mut rng);
                         if rng.bool() {
                             thread::yield_now();
                         }
@@ -437,5 +532,107 @@ mod tests {
         });
         assert_eq!(app.load.waits.len(), 0);
         assert!(set.dynos.iter().all(|dyno| dyno.load.in_flight() == 0));
+    }
+
+    #[test]
+    fn no_wake_is_lost_among_threads() {
+        race(|_, _| None);
+    }
+
+    #[test]
+    fn no_wake_is_lost_when_some_want_a_certain_dyno() {
+        race(|set, rng| rng.bool().then(|| set.dynos[rng.usize(..2)].ticket));
+    }
+
+    #[test]
+    fn a_place_goes_to_the_first_who_can_use_it() {
+        let (set, app) = one_at_a_time(2);
+        let slots = [take(&set).unwrap(), take(&set).unwrap()];
+        let [here, there] = slots.each_ref().map(|slot| Some(slot.dyno().key));
+        let mut picky = Waiter::for_one(&app, there);
+        while picky.has_turn() {}
+        let (any, late) = (Waiter::asleep(&app), Waiter::for_one(&app, here));
+        let [slot, other] = slots;
+        drop(slot);
+        assert_eq!([&picky, &any, &late].map(Waiter::woken), [false, true, false]);
+        drop(other);
+        assert!(picky.woken());
+    }
+
+    #[test]
+    fn who_was_called_for_one_dyno_and_took_another_hands_the_call_on() {
+        let (set, app) = one_at_a_time(3);
+        let mut slots: Vec<_> = (0..3).map(|_| take(&set).unwrap()).collect();
+        slots.sort_by_key(|slot| slot.dyno().key);
+        let [wanted, taken] = [1, 2].map(|at| set.dynos[at].key);
+        let mut any = Waiter::asleep(&app);
+        let mut picky = Waiter::for_one(&app, Some(wanted));
+        while picky.has_turn() {}
+        drop(slots.remove(1));
+        assert!(any.has_turn() && !picky.woken());
+        drop(slots.remove(0)); // free as well, but not what the picky one wants
+        assert!(!picky.woken());
+        any.waiting.served(taken, &set, Moment::START);
+        assert!(picky.woken());
+    }
+
+    #[test]
+    fn who_wants_a_certain_dyno_looks_once_on_joining_whoever_waits() {
+        let (set, app) = one_at_a_time(1);
+        let _slot = take(&set).unwrap();
+        let _any = Waiter::asleep(&app);
+        let mut picky = Waiter::for_one(&app, Some(set.dynos[0].key));
+        assert!(picky.has_turn() && !picky.has_turn());
+        assert!(!Waiter::join(&app).has_turn());
+    }
+
+    #[test]
+    fn who_can_use_any_dyno_looks_on_joining_behind_those_who_cannot() {
+        let (set, app) = one_at_a_time(2);
+        let [one, _other] = [take(&set).unwrap(), take(&set).unwrap()];
+        let mut picky = Waiter::for_one(&app, Some(one.dyno().key));
+        while picky.has_turn() {}
+        let mut any = Waiter::join(&app);
+        assert!(any.has_turn() && !any.has_turn());
+    }
+
+    #[test]
+    fn who_gives_up_wanting_one_dyno_looks_at_once() {
+        let (set, app) = one_at_a_time(2);
+        let [one, _other] = [take(&set).unwrap(), take(&set).unwrap()];
+        let mut waiter = Waiter::for_one(&app, Some(one.dyno().key));
+        while waiter.has_turn() {}
+        waiter.waiting.want(Some(one.dyno().key));
+        assert!(!waiter.has_turn());
+        waiter.waiting.want(None);
+        assert!(waiter.has_turn() && !waiter.has_turn());
+    }
+
+    #[test]
+    fn who_has_tried_the_only_free_dyno_passes_its_turn_on() {
+        let (set, app) = one_at_a_time(2);
+        let [_busy, free] = [take(&set).unwrap(), take(&set).unwrap()];
+        let (mut first, second, third) = (Waiter::asleep(&app), Waiter::asleep(&app), Waiter::asleep(&app));
+        drop(free);
+        assert!(first.has_turn());
+        first.waiting.pass_on(&set, Moment::START); // that dyno has refused it before
+        assert!(second.woken() && !third.woken());
+        second.waiting.pass_on(&set, Moment::START);
+        assert!(third.woken() && !first.has_turn());
+    }
+
+    #[test]
+    fn when_the_first_leaves_while_a_dyno_is_in_quarantine_the_next_one_learns_until_when() {
+        let (set, app) = one_at_a_time(2);
+        let slots = [take(&set).unwrap(), take(&set).unwrap()];
+        let (mut first, mut second, third) =
+            (Waiter::asleep(&app), Waiter::asleep(&app), Waiter::asleep(&app));
+        assert!(first.waiting.is_first() && !second.waiting.is_first());
+        slots[1].dyno().load.quarantine(Moment::START, Duration::from_secs(5));
+        drop(slots);
+        assert!(first.has_turn() && second.has_turn()); // called for each place, the quarantined one in vain
+        let slot = take(&set).unwrap();
+        first.waiting.served(slot.dyno().key, &set, Moment::START);
+        assert!(second.has_turn() && second.waiting.is_first() && !third.woken());
     }
 }

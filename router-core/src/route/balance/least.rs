@@ -19,9 +19,9 @@ pub(super) fn pick<'a>(field: &Field<'a>, rng: &mut Rng) -> Option<&'a Arc<Dyno>
     'search: for stretch in field.from(rng.usize(..field.len().max(1))) {
         for dyno in stretch {
             // The cheap question first: most dynos are not less busy than the best one so far.
-            let in_flight = dyno.load.in_flight();
-            if in_flight < least && field.free(dyno).is_some() {
-                (best, least) = (Some(dyno), in_flight);
+            let busy = field.busy(dyno);
+            if busy < least && field.free(dyno).is_some() {
+                (best, least) = (Some(dyno), busy);
             }
             looked += 1;
             if least == 0 || looked >= ENOUGH && best.is_some() {

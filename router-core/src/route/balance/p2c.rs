@@ -11,7 +11,7 @@ use crate::route::dyno::Dyno;
 pub(super) fn pick<'a>(field: &Field<'a>, rng: &mut Rng) -> Option<&'a Arc<Dyno>> {
     let (one, other) = field.two_free(rng)?;
     let Some(other) = other else { return Some(one) };
-    Some(if other.load.in_flight() < one.load.in_flight() { other } else { one })
+    Some(if field.busy(other) < field.busy(one) { other } else { one })
 }
 
 #[cfg(test)]

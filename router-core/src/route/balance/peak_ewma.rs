@@ -1,6 +1,7 @@
 //! Of two different dynos chosen at random, the one with the smaller expected wait: its recent latency × (its requests
 //! in flight + 1). Latency is a peak-sensitive, exponentially decaying mean (as in Finagle and linkerd): a slower answer
-//! counts at once and in full, a faster one gradually.
+//! counts at once and in full, a faster one gradually. Between answers it fades, but while requests are in flight never below
+//! the time since the last one: else a dyno too slow to be measured would look fast.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -70,11 +71,25 @@ impl DynoLoad {
         let _ = self.latency.fetch_update(Relaxed, Relaxed, fold);
     }
 
+    /// A request begins. When it is the only one, silence counts from here.
+    pub(super) fn begun(&self, now: Moment) {
+        if self.in_flight() == 1 {
+            self.silent_since.store(millis(now), Relaxed);
+        }
+    }
+
     /// The wait a request should expect here, in µs.
     fn expected_wait(&self, now: Moment) -> f32 {
-        let in_flight = self.in_flight();
+        let (in_flight, now_ms) = (self.in_flight(), millis(now));
         match Latency::unpack(self.latency.load(Relaxed)) {
-            Some(latency) => latency.micros * latency.weight(millis(now)) * (in_flight as f32 + 1.0),
+            Some(latency) => {
+                let known = latency.micros * latency.weight(now_ms);
+                let silent = |since: u32| now_ms.wrapping_sub(since);
+                let silence_ms = silent(latency.at_ms).min(silent(self.silent_since.load(Relaxed)));
+                // What is known fades, but not while requests wait for an answer: the next one needs that long at least.
+                let needs = if in_flight == 0 { known } else { known.max(silence_ms as f32 * 1e3) };
+                needs * (in_flight as f32 + 1.0)
+            }
             None if in_flight == 0 => 0.0,
             None => UNMEASURED * in_flight as f32,
         }
@@ -90,8 +105,10 @@ pub(super) fn pick<'a>(field: &Field<'a>, rng: &mut Rng) -> Option<&'a Arc<Dyno>
 
 #[cfg(test)]
 mod tests {
+    use busbar_registry::Balance;
+
     use super::*;
-    use crate::route::{fixture, retry::Tried};
+    use crate::route::{fixture, load::Slot, retry::Tried};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -119,6 +136,25 @@ mod tests {
             assert!(Arc::ptr_eq(picked, &set.dynos[expected]), "with {in_flight} in flight");
             fixture::begin(&set.dynos[0], 1);
         }
+    }
+
+    #[test]
+    fn a_dyno_that_does_not_answer_looks_slower_the_longer_it_is_silent() {
+        let (set, _app) = fixture::app(2, |routing| routing.balance = Balance::PeakEwma);
+        let [slow, fast] = &*set.dynos else { panic!("there are two") };
+        slow.load.answered(10 * MS, Moment::START);
+        let asked = Moment::START + DECAY * 10; // long idle, and all is forgotten
+        assert!(slow.load.expected_wait(asked) < 1_000.0);
+        let slot = Slot::take(slow, None).unwrap();
+        slow.load.begun(asked);
+        assert!(slow.load.expected_wait(asked) < 1_000.0, "its idle time is not its fault");
+        let later = asked + DECAY * 6;
+        assert_eq!(slow.load.expected_wait(later), DECAY.as_micros() as f32 * 6.0 * 2.0);
+        fast.load.answered(900 * MS, later);
+        let _busy = fixture::hold(fast, 3);
+        let field = Field::new(&set, Tried::none(), later);
+        assert!(Arc::ptr_eq(pick(&field, &mut Rng::with_seed(1)).unwrap(), fast));
+        drop(slot);
     }
 
     #[test]

@@ -13,6 +13,7 @@ fn line() -> LogLine<'static> {
         forwarded_for: b"",
         client: Some([203, 0, 113, 7].into()),
         dyno: "web.1",
+        queue: None,
         connect: Some(Duration::from_millis(1)),
         service: Some(Duration::from_micros(18_900)),
         status: Some(200),
@@ -36,6 +37,13 @@ fn an_answered_request_reads_as_herokus() {
          fwd=\"203.0.113.7\" dyno=web.1 connect=1ms service=18ms status=200 bytes=13 protocol=http1.1 tls=false \
          tls_version=unknown"
     );
+}
+
+#[test]
+fn the_time_in_the_queue_stands_where_herokus_queue_stood() {
+    let queued = LogLine { queue: Some(Duration::from_micros(7_900)), ..line() };
+    assert!(written(&queued).contains(" dyno=web.1 queue=7ms connect=1ms service=18ms "));
+    assert!(!written(&line()).contains("queue"));
 }
 
 #[test]
@@ -119,6 +127,7 @@ fn no_line_is_longer_than_herokus_log_allows() {
             forwarded_for: &huge,
             client: Some([0xffff; 8].into()),
             dyno: &"x".repeat(1 << 16),
+            queue: Some(Duration::MAX),
             connect: Some(Duration::MAX),
             service: Some(Duration::MAX),
             status: Some(u16::MAX),

@@ -189,9 +189,9 @@ struct KnownDyno {
 
 impl KnownDyno {
     fn new(record: DynoRecord, app: &Arc<AppLoad>, web: &ProcessType) -> Self {
-        let DynoRecord { app: _, dyno, address, generation, state } = record;
+        let DynoRecord { app: app_name, dyno, address, generation, state } = record;
         let name = DynoName::new(web.clone(), dyno.index);
-        let dyno = Dyno::new(name, address, generation, Arc::clone(app));
+        let dyno = Dyno::new(&app_name, name, address, generation, Arc::clone(app));
         Self { dyno: Arc::new(dyno), up: state == DynoState::Up }
     }
 

@@ -9,7 +9,7 @@ use super::super::{
         complaint::Complaints,
         raw::RawRouting,
         table::At,
-        units::{Rate, Span},
+        units::{Rate, Size, Span},
     },
     bounded, parsed, positive,
 };
@@ -21,6 +21,8 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
     let c = complaints;
     Routing {
         balance: raw.balance.map_or(u.balance, |written| balance(&written, c)),
+        session_affinity: raw.session_affinity.map_or(u.session_affinity, |written| written.value),
+        slow_start_ms: span("slow_start", raw.slow_start, u.slow_start_ms, c),
         concurrency_per_dyno: raw
             .concurrency_per_dyno
             .and_then(|n| at_least_one("concurrency_per_dyno", &n, c)),
@@ -30,6 +32,29 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
         connect_timeout_ms: timeout("connect_timeout", raw.connect_timeout, u.connect_timeout_ms, c),
         connect_attempts: count("connect_attempts", raw.connect_attempts, 1, u.connect_attempts, c),
         quarantine_ms: span("quarantine", raw.quarantine, u.quarantine_ms, c),
+        eject_after: raw.eject_after.and_then(|n| at_least_one("eject_after", &n, c)),
+        eject_for_ms: timeout("eject_for", raw.eject_for, u.eject_for_ms, c),
+        eject_at_most_percent: percent(
+            "eject_at_most_percent",
+            raw.eject_at_most_percent,
+            100,
+            u.eject_at_most_percent,
+            c,
+        ),
+        retry_budget_percent: percent(
+            "retry_budget_percent",
+            raw.retry_budget_percent,
+            1000,
+            u.retry_budget_percent,
+            c,
+        ),
+        retry_budget_per_second: count(
+            "retry_budget_per_second",
+            raw.retry_budget_per_second,
+            0,
+            u.retry_budget_per_second,
+            c,
+        ),
         first_byte_timeout_ms: timeout(
             "first_byte_timeout",
             raw.first_byte_timeout,
@@ -47,6 +72,7 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
             .map_or(u.min_rate, |rate| rate.0),
         min_rate_period_ms: timeout("min_rate_period", raw.min_rate_period, u.min_rate_period_ms, c),
         hold_timeout_ms: span("hold_timeout", raw.hold_timeout, u.hold_timeout_ms, c),
+        response_buffer_bytes: raw.response_buffer.map_or(u.response_buffer_bytes, |size| buffer(&size, c)),
         dyno_keepalive_ms: span("dyno_keepalive", raw.dyno_keepalive, u.dyno_keepalive_ms, c),
         answer_continue: raw.answer_continue.map_or(u.answer_continue, |written| written.value),
         error_page_url: raw.error_page_url.and_then(|url| page("error_page_url", url, c)),
@@ -86,6 +112,17 @@ fn count(
     written.and_then(|n| bounded(key, &n, least..=1_000_000, &advice, complaints)).unwrap_or(usual)
 }
 
+fn percent(
+    key: &str,
+    written: Option<At<u64>>,
+    most: u64,
+    usual: u32,
+    complaints: &mut Complaints<'_>,
+) -> u32 {
+    let advice = format!("write 0 to {most}, without a percent sign");
+    written.and_then(|n| bounded(key, &n, 0..=most, &advice, complaints)).unwrap_or(usual)
+}
+
 fn span(key: &str, written: Option<At<String>>, usual: Millis, complaints: &mut Complaints<'_>) -> Millis {
     let span = written.and_then(|written| parsed::<Span>(key, &written, complaints));
     span.map_or(usual, |Span(span)| millis(span))
@@ -94,6 +131,16 @@ fn span(key: &str, written: Option<At<String>>, usual: Millis, complaints: &mut 
 /// Not nothing.
 fn timeout(key: &str, written: Option<At<String>>, usual: Millis, complaints: &mut Complaints<'_>) -> Millis {
     written.and_then(|written| positive(key, &written, complaints)).map_or(usual, millis)
+}
+
+fn buffer(written: &At<String>, complaints: &mut Complaints<'_>) -> u32 {
+    const MOST: usize = 64 * 1024 * 1024;
+    let usual = Routing::default().response_buffer_bytes;
+    let Some(Size(bytes)) = parsed::<Size>("response_buffer", written, complaints) else { return usual };
+    u32::try_from(bytes).ok().filter(|_| bytes <= MOST).unwrap_or_else(|| {
+        complaints.add(&written.at, format!("`response_buffer` is {:?}; write 0B to 64MiB", written.value));
+        usual
+    })
 }
 
 fn millis(span: Duration) -> Millis {
