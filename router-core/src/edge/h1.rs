@@ -207,7 +207,6 @@ mod tests {
         let busy = size_of_val(&busy(&worker, &mut connection, &timer, &peer));
         let idle = size_of_val(&serve(Rc::clone(&worker), connection, peer));
         assert!(idle <= 512, "{idle} bytes idle");
-
         assert!(busy <= 4096, "{busy} bytes busy");
     }
 }
