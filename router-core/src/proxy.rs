@@ -112,7 +112,7 @@ pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
 
 struct Panicked;
 
-/// A panic ends one request, not its worker. The deed is pinned already, so that its memory is not there twice.
+/// A panic ends one request, not its worker.
 async fn unless_it_panics<T>(mut deed: Pin<&mut impl Future<Output = T>>) -> Result<T, Panicked> {
     // What the deed held is dropped unfinished and not looked at again, but for the client's connection.
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| deed.as_mut().poll(cx))) {
