@@ -27,7 +27,7 @@ use std::{
     future::poll_fn,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
 };
 
@@ -89,7 +89,11 @@ pub(crate) enum After {
 /// Dropped, both connections are cut; the places at the app and at the dyno are given back.
 pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
     let mut record = Record::open(call.worker, &call.request, call.papers.forwarded_for);
-    let after = match unless_it_panics(carry(&mut call, &mut record)).await {
+    let carried = {
+        let deed = pin!(carry(&mut call, &mut record));
+        unless_it_panics(deed).await
+    };
+    let after = match carried {
         Ok(Ok(after)) => after,
         Ok(Err(fault)) => answer::fault(&mut call, &mut record, fault).await,
         Err(Panicked) => {
@@ -109,8 +113,7 @@ pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
 struct Panicked;
 
 /// A panic ends one request, not its worker.
-async fn unless_it_panics<T>(deed: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut deed = pin!(deed);
+async fn unless_it_panics<T>(mut deed: Pin<&mut impl Future<Output = T>>) -> Result<T, Panicked> {
     // What the deed held is dropped unfinished and not looked at again, but for the client's connection.
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| deed.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),

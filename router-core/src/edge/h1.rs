@@ -210,6 +210,6 @@ mod tests {
         let idle = size_of_val(&serve(Rc::clone(&worker), connection, peer));
         assert!(idle <= 512, "{idle} bytes idle");
 
-        assert!(busy <= 4096, "{busy} bytes busy");
+        assert!(busy <= 2560, "{busy} bytes busy");
     }
 }

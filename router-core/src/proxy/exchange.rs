@@ -1,7 +1,6 @@
 //! The request out and the response in, both at once: a dyno may answer while the request still comes in.
 //!
 //! - [`Exchange`]: one request at one dyno.
-//! - [`Rest`]: what its client has not taken yet when the dyno is done.
 //! - [`Trouble`]: how it can end otherwise than with a response.
 
 use std::{
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     h1::{chunked::KeepFraming, framing::Framing, request::Persistence, response::ResponseHead},
-    route::{Fault, Moment, RequestClock, deadline::Party},
+    route::{Fault, RequestClock, deadline::Party},
 };
 
 /// How an exchange can end otherwise than with a response.
@@ -44,7 +43,8 @@ pub(super) struct Exchange<'c, 'a, C> {
     pub(super) call: &'c mut Call<'a, C>,
     pub(super) clock: &'c mut RequestClock,
     record: &'c mut Record,
-    pub(super) line: Line,
+    /// `None` once the dyno is done with the request.
+    pub(super) line: Option<Line>,
     pub(super) up: Uplink,
     pub(super) down: Downlink,
     /// Whose turn it was last, each way, and how many bytes had moved then.
@@ -73,7 +73,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             call,
             clock,
             record,
-            line,
+            line: Some(line),
             up,
             down,
             up_seen: None,
@@ -84,7 +84,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     /// Carries the request out and the response in.
-    pub(super) async fn run(mut self, selected: &Selected) -> Result<After, Trouble> {
+    pub(super) async fn run(&mut self, selected: &Selected) -> Result<After, Trouble> {
         let head = loop {
             let head = poll_fn(|cx| self.poll_head(cx)).await?;
             match head.status {
@@ -100,8 +100,8 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         let persistence = self.begin(&head, framing);
         self.down.held.limit = selected.routing.response_buffer_bytes as usize;
         poll_fn(|cx| self.poll_relay(cx)).await?;
-        let mut rest = self.part_with_dyno(&head, framing, selected);
-        poll_fn(|cx| rest.poll(cx)).await?;
+        self.part_with_dyno(&head, framing, selected);
+        poll_fn(|cx| self.poll_relay(cx)).await?;
         Ok(After::from(persistence))
     }
 
@@ -109,7 +109,9 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     fn measure(&self) {
         let now = self.call.worker.now();
         let began = self.record.connected.unwrap_or(now);
-        self.line.slot.dyno().load.answered(now.since(began), now);
+        if let Some(line) = &self.line {
+            line.slot.dyno().load.answered(now.since(began), now);
+        }
     }
 
     /// The next response head, the request being sent meanwhile.
@@ -120,16 +122,13 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             return Poll::Ready(Err(Fault::ClientInterrupted.into()));
         }
         self.poll_up(cx)?;
-        let limits = &self.call.worker.options.response_limits;
+        let Self { call: Call { worker, papers, .. }, line: Some(line), down, .. } = self else {
+            return Poll::Ready(Err(self.ended_early()));
+        };
+        let limits = &worker.options.response_limits;
         let head = match sent {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(_) => self.down.poll_head(
-                cx,
-                self.call.worker,
-                limits,
-                self.call.papers.response_fields,
-                &mut self.line.stream,
-            )?,
+            Poll::Ready(_) => down.poll_head(cx, worker, limits, papers.response_fields, &mut line.stream)?,
         };
         match head {
             Poll::Ready(HeadOrEnd::Head(head)) => return Poll::Ready(Ok(head)),
@@ -144,12 +143,14 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
 
     /// Sends on, and keeps the clock informed of whose turn it is.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        if self.up.is_over() {
+        let Self { call: Call { client, papers, .. }, line: Some(line), up, .. } = self else {
+            return Ok(());
+        };
+        if up.is_over() {
             return Ok(());
         }
-        let Call { client, papers, .. } = &mut *self.call;
         let head = papers.to_dyno.as_slice();
-        match self.up.poll(cx, head, *client, &mut self.line.stream)? {
+        match up.poll(cx, head, *client, &mut line.stream)? {
             Poll::Ready(()) => self.clock.request_sent(self.call.worker.now()),
             Poll::Pending => {
                 let turn = if self.up.waits_for_client(head) { Party::Client } else { Party::Dyno };
@@ -166,7 +167,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     /// The dyno closed its connection before its response began.
     fn ended_early(&mut self) -> Trouble {
         let harmless = self.call.request.head.is_idempotent || self.up.sent == 0;
-        if self.line.reused
+        if self.line.as_ref().is_some_and(|line| line.reused)
             && self.down.received == 0
             && harmless
             && let Some(replay) = self.up.replay()
@@ -181,7 +182,14 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
 
     /// When the wait took too long, or the server is at its end: the fault.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Trouble> {
-        expired(self.call, self.clock, cx, self.down.held.look_again())
+        if self.call.worker.is_cut() {
+            return Poll::Ready(Fault::ForcedClose.into());
+        }
+        if let Some(fault) = self.clock.expired(self.call.worker.now()) {
+            return Poll::Ready(fault.into());
+        }
+        self.call.timer.set(cx, self.clock.deadline().min(self.down.held.look_again()));
+        Poll::Pending
     }
 
     /// A 1xx: passed on to whom it concerns.
@@ -229,7 +237,8 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     fn hand_over(&mut self, head: &ResponseHead, persistence: Option<Persistence>) {
-        let cookie = self.line.cookie(self.call.request.arrival.tls);
+        let secure = self.call.request.arrival.tls;
+        let cookie = self.line.as_ref().and_then(|line| line.cookie(secure));
         let response =
             Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes(), cookie };
         head::to_client(self.call.client, &response, persistence, self.call.papers.via);
@@ -237,17 +246,15 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         self.down.head_is_read(head.length);
     }
 
-    /// The body, until its end.
+    /// The body, until the dyno is done with it; after that, until the client has all of it.
     fn poll_relay(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
         self.poll_up(cx)?;
-        let mut waits_for = WaitsFor::Dyno;
-        let relayed = self.down.poll_relay(
-            cx,
-            self.call.worker,
-            self.call.client,
-            &mut self.line.stream,
-            &mut waits_for,
-        )?;
+        let mut waits_for = WaitsFor::Client;
+        let Self { call, line, down, .. } = self;
+        let relayed = match line {
+            Some(line) => down.poll_relay(cx, call.worker, call.client, &mut line.stream, &mut waits_for)?,
+            None => down.poll_flush(cx, call.client)?,
+        };
         if relayed.is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -269,19 +276,19 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     /// The dyno is done: its place is free, and its connection is kept for the next request if there is nothing
-    /// doubtful about it. What the client has not taken yet is left.
-    fn part_with_dyno(self, head: &ResponseHead, framing: Framing, selected: &Selected) -> Rest<'c, 'a, C> {
+    /// doubtful about it.
+    fn part_with_dyno(&mut self, head: &ResponseHead, framing: Framing, selected: &Selected) {
+        let Some(line) = self.line.take() else { return };
         let clean = self.up.is_whole() && !self.down.has_leftovers();
         let keepalive = selected.routing.dyno_keepalive_ms;
         if head.reusable && framing != Framing::UntilClose && clean && keepalive.0 > 0 {
             let until = self.call.worker.now() + keepalive.duration();
-            self.call.worker.pool.put(self.line.slot.dyno().key, self.line.stream, until);
+            self.call.worker.pool.put(line.slot.dyno().key, line.stream, until);
         }
-        Rest { call: self.call, clock: self.clock, down: self.down, seen: None }
     }
 
     /// 101: plain bytes from now on, both ways, if the client asked for that.
-    async fn switch(mut self, head: &ResponseHead) -> Result<After, Trouble> {
+    async fn switch(&mut self, head: &ResponseHead) -> Result<After, Trouble> {
         if !self.call.request.head.upgrade || !self.up.is_whole() {
             return Err(Fault::PoorlyFormattedResponse.into());
         }
@@ -292,45 +299,10 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         self.down.begin_body(Framing::UntilClose, KeepFraming::Yes, limits);
         self.clock.tunnel_moved(self.call.worker.now());
         let mut tunnel = tunnel::Tunnel::default();
-        poll_fn(|cx| match tunnel.poll(cx, &mut self) {
+        poll_fn(|cx| match tunnel.poll(cx, self) {
             Poll::Ready(()) => Poll::Ready(Ok(After::Close)),
             Poll::Pending => self.poll_expired(cx).map(Err),
         })
         .await
     }
-}
-
-/// What a client has not taken yet of a response its dyno is done with.
-struct Rest<'c, 'a, C> {
-    call: &'c mut Call<'a, C>,
-    clock: &'c mut RequestClock,
-    down: Downlink,
-    seen: Option<u64>,
-}
-
-impl<C: Client> Rest<'_, '_, C> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
-        if self.down.poll_flush(cx, self.call.client)?.is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        let taken = self.call.client.bytes_sent();
-        if self.seen != Some(taken) {
-            self.seen = Some(taken);
-            self.clock.download_waits_for(Party::Client, taken, self.call.worker.now());
-        }
-        expired(self.call, self.clock, cx, Moment::NEVER).map(Err)
-    }
-}
-
-/// When a wait took too long, or the server is at its end: the fault. Else the task is woken when that is to be asked
-/// again, or at `also`.
-fn expired<C>(call: &Call<'_, C>, clock: &RequestClock, cx: &Context<'_>, also: Moment) -> Poll<Trouble> {
-    if call.worker.is_cut() {
-        return Poll::Ready(Fault::ForcedClose.into());
-    }
-    if let Some(fault) = clock.expired(call.worker.now()) {
-        return Poll::Ready(fault.into());
-    }
-    call.timer.set(cx, clock.deadline().min(also));
-    Poll::Pending
 }

@@ -39,7 +39,7 @@ impl Tunnel {
         if self.to_dyno_closed {
             return Way::Closed;
         }
-        let Exchange { up, line, call, .. } = exchange;
+        let Exchange { up, line: Some(line), call, .. } = exchange else { return Way::Broken };
         match up.poll(cx, &[], call.client, &mut line.stream) {
             Poll::Pending => Way::Open,
             Poll::Ready(Ok(())) if up.is_whole() => {
@@ -54,7 +54,7 @@ impl Tunnel {
         if self.to_client_closed {
             return Way::Closed;
         }
-        let Exchange { down, line, call, .. } = exchange;
+        let Exchange { down, line: Some(line), call, .. } = exchange else { return Way::Broken };
         match down.poll_relay(cx, call.worker, call.client, &mut line.stream, &mut WaitsFor::Dyno) {
             Poll::Pending => Way::Open,
             Poll::Ready(Ok(())) if down.poll_flush(cx, call.client).is_pending() => Way::Open,

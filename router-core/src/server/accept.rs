@@ -9,7 +9,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::IpAddr,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -246,7 +246,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn proxied(open: Open, gate: Rc<Gate>, mut io: Socket, from: Option<IpAddr>) {
     let worker = Rc::clone(&open.worker);
     let timer = Timer::new(&worker.sweep);
-    match awake(&worker, proxy_protocol::receive(&worker, &mut io, &timer, from)).await {
+    let received = awake(&worker, pin!(proxy_protocol::receive(&worker, &mut io, &timer, from))).await;
+    match received {
         Ok(received) => gate.enter(open, Connection { io, pending: received.pending }, received.client),
         Err(closed) => open.ends(closed),
     }
@@ -254,14 +255,13 @@ async fn proxied(open: Open, gate: Rc<Gate>, mut io: Socket, from: Option<IpAddr
 
 /// Serves one connection. A panic ends this connection only.
 async fn serve(open: Open, connection: Connection<Socket>, peer: Peer) {
-    let closed = awake(&open.worker, h1::serve(Rc::clone(&open.worker), connection, peer)).await;
+    let closed = awake(&open.worker, pin!(h1::serve(Rc::clone(&open.worker), connection, peer))).await;
     open.ends(closed);
 }
 
 /// Lets `deed` look at the clock whenever it wakes.
-pub(crate) async fn awake<T>(worker: &Worker, deed: impl Future<Output = T>) -> T {
+pub(crate) async fn awake<T>(worker: &Worker, mut deed: Pin<&mut impl Future<Output = T>>) -> T {
     worker.clock.look();
-    let mut deed = pin!(deed);
     poll_fn(|cx| {
         worker.clock.look();
         deed.as_mut().poll(cx)

@@ -34,6 +34,8 @@ struct State {
     /// What the pieces cost.
     held: usize,
     end: Option<End>,
+    /// The reader has all bytes that were announced, and need not wait for the end.
+    satisfied: bool,
     reader_gone: bool,
     writer: Option<Waker>,
     reader: Option<Waker>,
@@ -164,7 +166,7 @@ struct Reader(Shared);
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.reader_gone = true;
+        state.reader_gone = !state.satisfied && state.end != Some(End::Whole);
         let (pieces, writer) = (mem::take(&mut state.pieces), state.writer.take());
         drop(state);
         drop(pieces);
@@ -276,12 +278,14 @@ impl Body for ResponseBody {
         };
         let length = piece.data_ref().map(Bytes::len);
         state.held = state.held.saturating_sub(length.map_or(0, |length| length + PIECE));
+        let left = self.left.map(|left| left.saturating_sub(length.unwrap_or_default() as u64));
+        state.satisfied = left == Some(0);
         let writer = if state.held <= HELD / 2 { state.writer.take() } else { None };
         drop(state);
         if let Some(writer) = writer {
             writer.wake();
         }
-        self.left = self.left.map(|left| left.saturating_sub(length.unwrap_or_default() as u64));
+        self.left = left;
         Poll::Ready(Some(Ok(piece)))
     }
 
@@ -323,7 +327,7 @@ mod tests {
         }
     }
 
-    fn body(future: &mut ResponseFuture, cx: &mut Context<'_>) -> ResponseBody {
+    fn body_of(future: &mut ResponseFuture, cx: &mut Context<'_>) -> ResponseBody {
         match Pin::new(future).poll(cx) {
             Poll::Ready(Ok(response)) => response.into_body(),
             Poll::Pending => unreachable!("the head is there"),
@@ -343,7 +347,7 @@ mod tests {
             sent += piece;
         }
         assert!(sent > HELD / 2 && sent <= HELD, "{sent}");
-        let mut body = body(&mut future, cx);
+        let mut body = body_of(&mut future, cx);
         let woken = count.0.load(Ordering::Relaxed);
         let mut read = 0;
         while count.0.load(Ordering::Relaxed) == woken {
@@ -367,10 +371,20 @@ mod tests {
         let (reply, mut future) = pair();
         reply.head(Response::new(()), false);
         reply.data(b"some");
-        let mut body = body(&mut future, cx);
+        let mut body = body_of(&mut future, cx);
         drop(reply);
         assert!(matches!(Pin::new(&mut body).poll_frame(cx), Poll::Ready(Some(Ok(_)))));
         assert!(matches!(Pin::new(&mut body).poll_frame(cx), Poll::Ready(Some(Err(ResponseCut)))));
+
+        let (reply, mut future) = pair();
+        let mut head = Response::new(());
+        head.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("4"));
+        reply.head(head, false);
+        reply.data(b"some");
+        let mut body = body_of(&mut future, cx);
+        assert!(matches!(Pin::new(&mut body).poll_frame(cx), Poll::Ready(Some(Ok(_)))));
+        drop(body);
+        assert!(reply.poll_gone(cx).is_pending(), "it has all it was promised");
 
         let (reply, future) = pair();
         assert!(reply.poll_gone(cx).is_pending());
