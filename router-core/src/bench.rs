@@ -42,6 +42,8 @@ impl Default for Heads {
             start: Instant::now(),
             sockets: Vec::new(),
             clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
         });
         Self { worker, desk: Desk::default(), routing: Routing::default() }
     }

@@ -3,6 +3,7 @@
 //! Start here:
 //! - [`route`]: DECIDES. Hosts, apps, dynos, balance, limits, faults. No sockets, no clocks.
 //! - [`server::Server`]: threads that accept connections and route them by a [`route::table::RouteTable`].
+//! - `service::RouterService` (feature `tower`): the same behind a server of your own, axum or hyper.
 //! - [`observe::AccessLog`]: where the router's log lines go.
 //! - `edge`, `proxy`, `upstream`, `h1`, `io`, `worker`: how the bytes get from a client to a dyno and back.
 //!
@@ -19,6 +20,8 @@ pub mod observe;
 pub(crate) mod proxy;
 pub mod route;
 pub mod server;
+#[cfg(feature = "tower")]
+pub mod service;
 pub(crate) mod upstream;
 pub(crate) mod worker;
 

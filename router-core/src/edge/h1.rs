@@ -6,7 +6,7 @@
 //! - [`linger`]: closes so that the client can still read what it was told.
 
 mod client;
-mod head;
+pub(crate) mod head;
 mod linger;
 
 use std::{net::IpAddr, rc::Rc, time::Duration};
@@ -197,6 +197,8 @@ mod tests {
             start: Instant::now(),
             sockets: Vec::new(),
             clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
         }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = listener.local_addr().unwrap();

@@ -206,7 +206,7 @@ fn skip_empty_lines(text: &mut Buffer, before: &mut usize) -> Result<(), Fault> 
 }
 
 /// How the request got here: as its connection says, and, if the other end of it is trusted, as that one says.
-pub(super) fn arrival(
+pub(crate) fn arrival(
     worker: &Worker,
     peer: &Peer,
     head: &RequestHead,
