@@ -143,7 +143,7 @@ async fn request<T: Transport>(
         bytes: &desk.text,
         fields: &desk.request_fields,
         head,
-        arrival: head::arrival(worker, peer, head, &desk.request_fields, &desk.text),
+        arrival: head::arrival(&worker.options.trusted_proxies, peer, head, &desk.request_fields, &desk.text),
         received: worker.now(),
     };
     let papers = Papers {

@@ -9,7 +9,7 @@
 //! A request is what its text says: what HTTP/1.1 cannot say unmistakably, this edge refuses like the other.
 
 mod client;
-mod head;
+pub(crate) mod head;
 pub(crate) mod reply;
 mod tunnel;
 mod unchunk;
@@ -46,7 +46,8 @@ where
     let after = match read(worker, desk, parts.version, length, upgrade.is_some()) {
         Ok(head) => {
             let mut client = HttpClient::new(worker, body, &head, upgrade, &mut reply);
-            let arrival = h1::head::arrival(worker, &peer, &head, &desk.request_fields, &desk.text);
+            let trusted = &worker.options.trusted_proxies;
+            let arrival = h1::head::arrival(trusted, &peer, &head, &desk.request_fields, &desk.text);
             let papers = Papers {
                 to_dyno: &mut desk.to_dyno,
                 forwarded_for: &mut desk.forwarded_for,

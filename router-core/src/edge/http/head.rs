@@ -11,7 +11,7 @@ use crate::{h1::framing::Framing, route::forward};
 
 /// What is known of a body's length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Length {
+pub(crate) enum Length {
     Known(u64),
     Unknown,
 }
@@ -37,7 +37,7 @@ impl Length {
 
 /// Appends the head. Headers stay in their order, in lower case. What frames the body is added where it is missing;
 /// what is there is left for the parser to judge, and for the client to compare with the body.
-pub(super) fn write(parts: &Parts, length: Length, out: &mut Vec<u8>) {
+pub(crate) fn write(parts: &Parts, length: Length, out: &mut Vec<u8>) {
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let path = parts.uri.path_and_query().map(|path| path.as_str().as_bytes()).unwrap_or_default();
     let has_host = parts.headers.contains_key(header::HOST);
