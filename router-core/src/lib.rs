@@ -19,6 +19,7 @@ pub mod observe;
 pub(crate) mod proxy;
 pub mod route;
 pub mod server;
+pub(crate) mod sync;
 pub(crate) mod upstream;
 pub(crate) mod worker;
 

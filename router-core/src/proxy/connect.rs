@@ -128,10 +128,13 @@ fn queue(
     wait: &Wait,
     attempts: &Attempts,
 ) -> Result<Waiting, Fault> {
-    let Some(place) = place else {
-        return Waiting::join(&selected.app, set.routing.queue_limit, wait.wants).map_err(refused);
+    let place = match place {
+        Some(place) => {
+            place.want(wait.wants);
+            place
+        }
+        None => Waiting::join(&selected.app, set.routing.queue_limit, wait.wants).map_err(refused)?,
     };
-    place.want(wait.wants);
     if !attempts.tried().is_empty() {
         place.pass_on(set, worker.now());
     }
