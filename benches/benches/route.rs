@@ -101,5 +101,9 @@ fn publish(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, host, find, choosing, publish);
+fn short() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3))
+}
+
+criterion_group!(name = benches; config = short(); targets = host, find, choosing, publish);
 criterion_main!(benches);

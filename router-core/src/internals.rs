@@ -64,6 +64,8 @@ impl Heads {
             start: Instant::now(),
             sockets: Vec::new(),
             clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
         });
         Self { worker, desk: Desk::default(), routing: Routing::default() }
     }

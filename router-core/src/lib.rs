@@ -3,6 +3,8 @@
 //! Start here:
 //! - [`route`]: DECIDES. Hosts, apps, dynos, balance, limits, faults. No sockets, no clocks.
 //! - [`server::Server`]: threads that accept connections and route them by a [`route::table::RouteTable`].
+//! - `service::RouterService` (feature `tower`): the same behind a server of your own, axum or hyper.
+//! - `pingora::PingoraRouter` (feature `pingora`): the same decisions within pingora.
 //! - [`observe::AccessLog`]: where the router's log lines go.
 //! - `edge`, `proxy`, `upstream`, `h1`, `io`, `worker`: how the bytes get from a client to a dyno and back.
 //!
@@ -16,9 +18,13 @@ pub(crate) mod h1;
 pub mod internals;
 pub(crate) mod io;
 pub mod observe;
+#[cfg(feature = "pingora")]
+pub mod pingora;
 pub(crate) mod proxy;
 pub mod route;
 pub mod server;
+#[cfg(feature = "tower")]
+pub mod service;
 pub(crate) mod sync;
 pub(crate) mod upstream;
 pub(crate) mod worker;

@@ -9,6 +9,7 @@
 
 mod busbar;
 mod caddy;
+mod cannot;
 mod envoy;
 mod haproxy;
 mod hyper;

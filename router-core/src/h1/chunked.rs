@@ -258,7 +258,7 @@ fn has_whole_trailers(rest: &[u8], most: usize) -> Result<bool, BadChunk> {
 
 /// Whether a trailer may be passed on: it must be a field, and none that frames, routes or authenticates
 /// (RFC 9110 §6.5.1).
-fn may_pass(line: &[u8]) -> Result<bool, BadChunk> {
+pub(crate) fn may_pass(line: &[u8]) -> Result<bool, BadChunk> {
     let colon = memchr::memchr(b':', line).ok_or(BadChunk)?;
     let (name, value) = line.split_at(colon);
     let printable = |b: &u8| *b == b'\t' || (*b >= b' ' && *b != 0x7f);

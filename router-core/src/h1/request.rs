@@ -20,9 +20,14 @@ use crate::route::{
 
 /// The version in the request line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tower"), expect(dead_code, reason = "only others read HTTP/2 and HTTP/3"))]
 pub(crate) enum Version {
     Http10,
     Http11,
+    /// Read by somebody else, and written as HTTP/1.1 here.
+    Http2,
+    /// The same.
+    Http3,
 }
 
 /// What the client may do once this request is answered.
@@ -283,9 +288,8 @@ impl Facts {
         let two_lengths = self.encoding == TransferEncoding::Chunked && self.length != ContentLength::Absent;
         match version {
             _ if self.close || two_lengths => Persistence::Close,
-            Version::Http11 => Persistence::KeepAlive,
-            Version::Http10 if self.keep_alive => Persistence::KeepAlive,
-            Version::Http10 => Persistence::Close,
+            Version::Http10 if !self.keep_alive => Persistence::Close,
+            _ => Persistence::KeepAlive,
         }
     }
 }

@@ -56,7 +56,12 @@ pub(crate) fn to_dyno(
         forward::forwarded(out, &request.arrival, head.host_field.of_buffer(bytes));
     }
     out.extend_from_slice(b"Via: ");
-    let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
+    let version = match head.version {
+        Version::Http10 => "1.0",
+        Version::Http11 => "1.1",
+        Version::Http2 => "2.0",
+        Version::Http3 => "3.0",
+    };
     forward::via(out, values(request, Kind::Via), version);
     out.extend_from_slice(b"\r\n\r\n");
 }

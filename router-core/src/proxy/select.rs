@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use busbar_registry::Routing;
 
-use super::{Request, connect::refused};
+use super::Request;
 use crate::{
     h1::field::Kind,
     route::{
@@ -32,7 +32,7 @@ pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Fa
     if set.maintenance {
         return Err(Fault::Maintenance);
     }
-    let admission = admit(&app, &set).map_err(refused)?;
+    let admission = admit(&app, &set)?;
     let affinity = if set.routing.session_affinity { Affinity::of(request) } else { Affinity::default() };
     Ok(Selected { routing: Arc::clone(&set.routing), app, affinity, _admission: admission })
 }

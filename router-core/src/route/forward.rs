@@ -164,7 +164,8 @@ pub fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn ip(out: &mut Vec<u8>, address: IpAddr) {
+/// Appends an address; an IPv4 one in its own form.
+pub(super) fn ip(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             let mut digits = itoa::Buffer::new();

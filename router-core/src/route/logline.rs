@@ -19,7 +19,7 @@ mod escape;
 
 use std::{net::IpAddr, time::Duration};
 
-use super::Fault;
+use super::{Fault, forward::ip};
 use escape::{escape_bare, escape_quoted};
 
 /// No line is longer than this many bytes: Heroku's log cuts lines at 10 000.
@@ -176,8 +176,7 @@ impl LogLine<'_> {
             if !self.forwarded_for.is_empty() {
                 push(out, ", ");
             }
-            use std::io::Write as _;
-            let _ = write!(out, "{client}");
+            ip(out, client);
         }
         push(out, "\"");
     }
@@ -195,7 +194,8 @@ fn write_number(key: &str, number: Option<u64>, out: &mut Vec<u8>) {
 }
 
 fn write_millis(key: &str, span: Option<Duration>, out: &mut Vec<u8>) {
-    let millis = span.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    let millis =
+        span.map(|span| span.as_secs().saturating_mul(1000).saturating_add(span.subsec_millis().into()));
     write_number(key, millis, out);
     if millis.is_some() {
         push(out, "ms");

@@ -42,16 +42,14 @@ impl RequestId {
     fn from_bits(bits: u128) -> Self {
         const VERSION_4: u128 = 4 << 76;
         const VARIANT: u128 = 0b10 << 62;
-        let bits = (bits & !(0xf << 76) & !(0b11 << 62) | VERSION_4 | VARIANT).to_be_bytes();
+        let bits = bits & !(0xf << 76) & !(0b11 << 62) | VERSION_4 | VARIANT;
+        let [a, b, c, d] = [96, 64, 32, 0].map(|shift| eight_digits((bits >> shift) as u32));
+        let [b0, b1, b2, b3, b4, b5, b6, b7] = b;
+        let [c0, c1, c2, c3, c4, c5, c6, c7] = c;
+        let middle = [b'-', b0, b1, b2, b3, b'-', b4, b5, b6, b7, b'-', c0, c1, c2, c3, b'-', c4, c5, c6, c7];
         let mut bytes = [0; LONGEST];
-        let mut out = bytes.iter_mut();
-        for (at, byte) in bits.into_iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                put(&mut out, b'-');
-            }
-            put(&mut out, hex_digit(byte >> 4));
-            put(&mut out, hex_digit(byte & 0xf));
-        }
+        let digits = a.into_iter().chain(middle).chain(d);
+        bytes.iter_mut().zip(digits).for_each(|(place, digit)| *place = digit);
         Self { len: 36, bytes }
     }
 
@@ -66,16 +64,16 @@ impl RequestId {
     }
 }
 
-fn put<'a>(out: &mut impl Iterator<Item = &'a mut u8>, byte: u8) {
-    if let Some(place) = out.next() {
-        *place = byte;
-    }
-}
-
-/// Without a branch: the digits of a random id cannot be predicted.
-const fn hex_digit(nibble: u8) -> u8 {
-    let beyond_nine = (9_u8.wrapping_sub(nibble) >> 7) & 1;
-    b'0' + nibble + beyond_nine * (b'a' - b'0' - 10)
+/// Eight hexadecimal digits at once: each nibble goes to a byte of its own; those beyond nine are moved on to `a`.
+const fn eight_digits(bits: u32) -> [u8; 8] {
+    const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut spread = bits as u64;
+    spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
+    spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    spread = (spread | spread << 4) & LOW;
+    let beyond_nine = ((spread + 6 * ONES) >> 4) & ONES;
+    (spread + ONES * b'0' as u64 + beyond_nine * (b'a' - b'0' - 10) as u64).to_be_bytes()
 }
 
 impl fmt::Display for RequestId {

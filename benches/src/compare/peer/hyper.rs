@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Kind, Told};
+use super::{Kind, Told, cannot};
 use crate::{
     compare::stage::{HOST, Stage},
     load::plan::Protocol,
@@ -13,10 +13,9 @@ pub(super) static HYPER: Kind = Kind {
     install: "nothing: it is part of busbar-bench",
     program: Some(("busbar-bench", "--version")),
     beside: true,
-    cannot: |scenario| match (scenario.load.protocol, scenario.dynos.queue_at) {
-        (Protocol::WebSocket, _) => Some("it does not tunnel WebSockets"),
-        (_, Some(_)) => Some("it has no queue in front of its servers"),
-        _ => None,
+    cannot: |scenario| match scenario.load.protocol {
+        Protocol::WebSocket => Some("it does not tunnel WebSockets"),
+        _ => cannot::queue(scenario),
     },
     tell,
     has_log: false,

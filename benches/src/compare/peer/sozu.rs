@@ -2,22 +2,15 @@
 
 use std::io;
 
-use super::{Kind, Told};
-use crate::{
-    compare::stage::{HOST, Stage},
-    load::plan::Protocol,
-};
+use super::{Kind, Told, cannot};
+use crate::compare::stage::{HOST, Stage};
 
 pub(super) static SOZU: Kind = Kind {
     name: "sozu",
     install: "apt-get install protobuf-compiler && cargo install sozu --locked",
     program: Some(("sozu", "--version")),
     beside: false,
-    cannot: |scenario| match (scenario.load.protocol, scenario.load.tls, scenario.dynos.queue_at) {
-        (Protocol::Http2 { .. }, None, _) => Some("HTTP/2 without TLS is not measured"),
-        (_, _, Some(_)) => Some("it has no queue in front of its servers"),
-        _ => None,
-    },
+    cannot: cannot::like_most,
     tell,
     has_log: false,
     change: None,

@@ -14,15 +14,16 @@ pub(super) fn escape_bare(bytes: &[u8], limit: usize, out: &mut Vec<u8>) {
 }
 
 fn is_plain_in_quotes(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+    (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 fn is_plain_bare(byte: u8) -> bool {
-    is_plain_in_quotes(byte) && byte != b' ' && byte != b'='
+    is_plain_in_quotes(byte) & (byte != b' ') & (byte != b'=')
 }
 
-fn escape(bytes: &[u8], limit: usize, is_plain: fn(u8) -> bool, out: &mut Vec<u8>) {
-    if bytes.len() <= limit && bytes.iter().all(|b| is_plain(*b)) {
+fn escape(bytes: &[u8], limit: usize, is_plain: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
+    // Without an early exit the compiler looks at many bytes at a time.
+    if bytes.len() <= limit && bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
         return out.extend_from_slice(bytes);
     }
     let end = out.len() + limit;
