@@ -25,6 +25,7 @@ pub mod route;
 pub mod server;
 #[cfg(feature = "tower")]
 pub mod service;
+pub(crate) mod sync;
 pub(crate) mod upstream;
 pub(crate) mod worker;
 

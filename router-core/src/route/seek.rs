@@ -111,10 +111,13 @@ impl Wait {
         place: Option<Waiting>,
         now: Moment,
     ) -> Result<Waiting, Fault> {
-        let Some(place) = place else {
-            return Ok(Waiting::join(seek.app, set.routing.queue_limit, self.wants)?);
+        let place = match place {
+            Some(place) => {
+                place.want(self.wants);
+                place
+            }
+            None => Waiting::join(seek.app, set.routing.queue_limit, self.wants)?,
         };
-        place.want(self.wants);
         if !seek.attempts.tried().is_empty() {
             place.pass_on(set, now);
         }
