@@ -161,7 +161,8 @@ impl World {
                 place = Some(mine);
                 continue;
             }
-            self.note(format_args!("{id} waits, {hold:?}"));
+            let who = wants.map(|key| Box::clone(&self.processes[&key].dyno.label));
+            self.note(format_args!("{id} waits, {hold:?}, for {who:?} until {until:?}"));
             request.phase = Phase::Waiting { place: mine, hold, until, wants };
             return self.park(id, request);
         }

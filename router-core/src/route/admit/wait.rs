@@ -22,6 +22,9 @@
 //! leaves with a call unused hands it on; so does one that was called for one dyno's place and took another's, and one that
 //! has tried the only dyno that is free ([`Waiting::pass_on`]). So while there is both a free place and one who can use it, such a one is called or has its turn.
 //!
+//! *Who wants a dyno learns when that is left alone,* and then takes any: whoever was called for a place there in vain calls the
+//! next who wants it.
+//!
 //! *The end of a quarantine calls nobody.* The first in the queue that waits for any dyno looks for itself then
 //! ([`Waiting::is_first`]); when it leaves or wants a certain one, the next such one looks, and so knows when.
 
@@ -110,7 +113,17 @@ impl WaitList {
         self.call_from(0, dyno);
     }
 
-    /// The same among those with at least that ticket.
+    /// Calls the first one behind that ticket that wants this very dyno and is not called yet.
+    fn call_who_wants(&self, dyno: DynoKey, behind: u64) {
+        let fits =
+            |place: &&mut Place| place.ticket > behind && place.wants == Some(dyno) && place.called.is_none();
+        let waker = self.lock().places.iter_mut().find(fits).and_then(|place| place.call(Call::Place(dyno)));
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The same as [`Self::call_for`] among those with at least that ticket.
     fn call_from(&self, ticket: u64, dyno: DynoKey) {
         if self.is_empty() {
             return;
@@ -253,6 +266,7 @@ impl Waiting {
     pub fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // Cloned, and its predecessor dropped, outside the lock: a waker's code is somebody else's.
         let mut waker = Some(context.waker().clone());
+        let vain = self.turn.take();
         let mut queue = self.load.waits.lock();
         self.turn = match queue.find_mut(self.ticket) {
             Some(place) => {
@@ -262,6 +276,9 @@ impl Waiting {
             None => Some(Call::Look),
         };
         drop(queue);
+        if let Some(Call::Place(dyno)) = vain {
+            self.load.waits.call_who_wants(dyno, self.ticket);
+        }
         if self.turn.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
