@@ -139,6 +139,7 @@ async fn tick(worker: Rc<Worker>) {
         let now = worker.now();
         worker.sweep.run(now);
         worker.pool.tidy(now);
+        worker.buffers.tidy();
         worker.counters.kept.set(worker.pool.kept() as u64);
         let dropped = worker.log.hand_over();
         worker.counters.log_lines_dropped.add(dropped);
