@@ -40,6 +40,7 @@ mod modelled {
             #[derive(Debug, Default)]
             pub(crate) struct $name(atomic::$name);
 
+            #[allow(dead_code, reason = "not each of them is used in both widths")]
             impl $name {
                 pub(crate) fn load(&self, ordering: Ordering) -> $int {
                     self.0.load(strictly(ordering))

@@ -8,6 +8,7 @@
 //! What stands for arc-swap here, and what loom takes for sequential consistency: `src/sync.rs`. Every interleaving with at most
 //! two, three or four preemptions is tried (two threads are preempted in vain hardly ever more often).
 #![cfg(busbar_loom)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it needs by failing")]
 
 use std::{num::NonZeroU32, sync::Arc};
 

@@ -8,6 +8,15 @@
 //!
 //! The same seed is the same run. A seed that fails is printed; `SIMULATION_SEED=n` runs that one only, and prints what happens.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test says what it needs by failing"
+)]
+
 mod checks;
 mod request;
 mod world;

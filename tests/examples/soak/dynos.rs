@@ -69,7 +69,7 @@ impl Dyno {
         });
         let (status, lease) = router.registry("POST", "/v1/apps/soak/dynos", &asked.to_string());
         assert_eq!(status, 201, "{lease}");
-        let lease = lease["id"].as_str().expect("an id").to_owned();
+        let lease = lease.get("id").and_then(|id| id.as_str()).expect("an id").to_owned();
         Self { number, process, lease }
     }
 

@@ -25,7 +25,7 @@ use std::{
     collections::BTreeMap,
     env,
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::Path,
     process::{Command, ExitCode},
     thread,
     time::{Duration, Instant},
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         }
         [busbar, minutes] => match minutes.parse::<f64>() {
             Ok(minutes) if minutes > 0.0 && minutes <= 60.0 => {
-                run(PathBuf::from(busbar), Duration::from_secs_f64(minutes * 60.0))
+                run(Path::new(busbar), Duration::from_secs_f64(minutes * 60.0))
             }
             _ => usage(),
         },
@@ -70,7 +70,23 @@ fn die_with_parent() {
         .expect("Linux has it");
 }
 
-fn run(busbar: PathBuf, length: Duration) -> ExitCode {
+/// Everything that a run has shown.
+struct Run {
+    length: Duration,
+    seen: BTreeMap<String, Seen>,
+    logged: BTreeMap<String, Vec<Logged>>,
+    /// One per second.
+    samples: Vec<Sample>,
+    before: Sample,
+    after: Sample,
+    killed: u32,
+    /// How many requests the router has counted.
+    counted: Option<u64>,
+    /// What it complained about.
+    errors: Vec<String>,
+}
+
+fn run(busbar: &Path, length: Duration) -> ExitCode {
     let router = Router::start(&busbar.canonicalize().expect("busbar is there"));
     let mut dynos = Dynos::start(&router);
     let before = router.sample();
@@ -89,12 +105,83 @@ fn run(busbar: PathBuf, length: Duration) -> ExitCode {
         thread::sleep(Duration::from_millis(100));
     }
     let after = router.sample();
-    let state = router.state();
-    let killed = dynos.killed;
+    let counted = router.state().pointer("/traffic/requests").and_then(serde_json::Value::as_u64);
+    let (errors, killed) = (router.errors(), dynos.killed);
     drop(dynos);
-    let errors = router.errors();
     let logged = router.stop();
-    report(&seen, &logged, &samples, (before, after), length, killed, &state, &errors)
+    Run { length, seen, logged, samples, before, after, killed, counted, errors }.report()
+}
+
+impl Run {
+    /// Prints the table and what does not hold.
+    fn report(&self) -> ExitCode {
+        let (memory, files) = (self.thirds(|sample| sample.rss_kib), self.thirds(|sample| sample.files));
+        let Self { before, after, counted, .. } = self;
+        println!("| what | figure |\n|---|---|");
+        println!("| length | {} s |\n| requests | {} |", self.length.as_secs(), self.seen.len());
+        println!("| lines in the log, counted by the router | {}, {counted:?} |", self.lines());
+        println!("| dynos killed | {} |", self.killed);
+        println!(
+            "| RSS at the start, median of each third, at the end | {} / {memory:?} / {} KiB |",
+            before.rss_kib, after.rss_kib
+        );
+        println!("| open files, the same | {} / {files:?} / {} |", before.files, after.files);
+        println!("\n| the client saw | the log says | requests |\n|---|---|---|");
+        self.rows().iter().for_each(|((seen, line), count)| println!("| {seen} | {line} | {count} |"));
+
+        let complaints = self.complaints(memory);
+        complaints.iter().for_each(|complaint| eprintln!("soak: {complaint}"));
+        if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// How often what was seen and what was logged of one request.
+    fn rows(&self) -> BTreeMap<(String, String), u64> {
+        let mut rows = BTreeMap::new();
+        for (id, seen) in &self.seen {
+            let line = self.logged_of(id).first().map_or_else(|| "no line".into(), Logged::to_string);
+            *rows.entry((row(seen), line)).or_default() += 1;
+        }
+        rows
+    }
+
+    fn complaints(&self, [_, second, last]: [u64; 3]) -> Vec<String> {
+        let unaccounted =
+            self.seen.iter().filter(|(id, seen)| !fits(seen, self.logged_of(id))).map(|(id, seen)| {
+                format!("{id} is not accounted for: {seen:?}, the log: {:?}", self.logged_of(id))
+            });
+        let mut complaints: Vec<_> = unaccounted.take(10).collect();
+        complaints.extend(self.errors.iter().map(|error| format!("the router says: {error}")));
+        let mut check = |holds: bool, complaint: String| {
+            if !holds {
+                complaints.push(complaint);
+            }
+        };
+        let strangers = self.logged.keys().filter(|id| !self.seen.contains_key(*id)).count();
+        let (lines, before, after) = (self.lines(), self.before.files, self.after.files);
+        check(strangers == 0, format!("{strangers} requests in the log that nobody sent"));
+        check(
+            self.counted == Some(lines),
+            format!("the router counted {:?}, its log has {lines}", self.counted),
+        );
+        check(last * 10 <= second * 11, format!("memory grows: {second} KiB, then {last} KiB"));
+        check(after <= before, format!("{before} files before, {after} after"));
+        complaints
+    }
+
+    fn logged_of(&self, id: &str) -> &[Logged] {
+        self.logged.get(id).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn lines(&self) -> u64 {
+        self.logged.values().map(|lines| lines.len() as u64).sum()
+    }
+
+    /// The medians of the first, second and last third of the run.
+    fn thirds(&self, of: fn(&Sample) -> u64) -> [u64; 3] {
+        let mut thirds =
+            self.samples.chunks(self.samples.len().div_ceil(3).max(1)).map(|third| median(third, of));
+        [(); 3].map(|()| thirds.next().unwrap_or_default())
+    }
 }
 
 /// What one request came to, for the table.
@@ -106,64 +193,6 @@ fn row(seen: &Seen) -> String {
         Seen::Nothing => "closed without an answer".into(),
         Seen::Left => "left".into(),
     }
-}
-
-fn report(
-    seen: &BTreeMap<String, Seen>,
-    logged: &BTreeMap<String, Vec<Logged>>,
-    samples: &[Sample],
-    (before, after): (Sample, Sample),
-    length: Duration,
-    killed: u32,
-    state: &serde_json::Value,
-    errors: &[String],
-) -> ExitCode {
-    let mut rows: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut wrong = Vec::new();
-    for (id, seen) in seen {
-        let lines = logged.get(id).map(Vec::as_slice).unwrap_or_default();
-        if !fits(seen, lines) {
-            wrong.push(format!("{id}: {seen:?}, the log: {lines:?}"));
-        }
-        let line = lines.first().map_or_else(|| "no line".into(), Logged::to_string);
-        *rows.entry((row(seen), line)).or_default() += 1;
-    }
-    let strangers = logged.keys().filter(|id| !seen.contains_key(*id)).count();
-    let lines: usize = logged.values().map(Vec::len).sum();
-    let counted = state["traffic"]["requests"].as_u64();
-    let thirds = |of: fn(&Sample) -> u64| {
-        let mut thirds = samples.chunks(samples.len().div_ceil(3)).map(|third| median(third, of));
-        [(); 3].map(|()| thirds.next().unwrap_or_default())
-    };
-    let (memory, files) = (thirds(|sample| sample.rss_kib), thirds(|sample| sample.files));
-
-    println!("| what | figure |\n|---|---|");
-    println!("| length | {} s |\n| requests | {} |", length.as_secs(), seen.len());
-    println!("| lines in the log, counted by the router | {lines}, {counted:?} |");
-    println!("| dynos killed | {killed} |");
-    println!(
-        "| RSS at the start, median of each third, at the end | {} / {memory:?} / {} KiB |",
-        before.rss_kib, after.rss_kib
-    );
-    println!("| open files, the same | {} / {files:?} / {} |", before.files, after.files);
-    println!("\n| the client saw | the log says | requests |\n|---|---|---|");
-    rows.iter().for_each(|((seen, line), count)| println!("| {seen} | {line} | {count} |"));
-
-    let [_, second, last] = memory;
-    let checks = [
-        (errors.is_empty(), format!("the router says: {errors:#?}")),
-        (
-            wrong.is_empty(),
-            format!("{} requests are not accounted for: {:#?}", wrong.len(), &wrong[..wrong.len().min(10)]),
-        ),
-        (strangers == 0, format!("{strangers} requests in the log that nobody sent")),
-        (counted == Some(lines as u64), format!("the router counted {counted:?}, its log has {lines}")),
-        (last * 10 <= second * 11, format!("memory grows: {memory:?} KiB")),
-        (after.files <= before.files, format!("{} files before, {} after", before.files, after.files)),
-    ];
-    let failed: Vec<_> = checks.iter().filter(|(holds, _)| !holds).collect();
-    failed.iter().for_each(|(_, complaint)| eprintln!("soak: {complaint}"));
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Whether the log says of a request what its client saw: once.
