@@ -74,7 +74,14 @@ impl Heads {
         )
         .ok()??;
         let received = worker.now();
-        let request = Request { bytes, fields: &desk.request_fields, head: &head, arrival, received };
+        let request = Request {
+            bytes,
+            fields: &desk.request_fields,
+            head: &head,
+            arrival,
+            received,
+            misdirected: false,
+        };
         desk.forwarded_for.clear();
         forward::forwarded_for(&mut desk.forwarded_for, std::iter::empty(), arrival.client);
         let mut papers = Papers {

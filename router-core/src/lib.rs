@@ -3,6 +3,7 @@
 //! Start here:
 //! - [`route`]: DECIDES. Hosts, apps, dynos, balance, limits, faults. No sockets, no clocks.
 //! - [`server::Server`]: threads that accept connections and route them by a [`route::table::RouteTable`].
+//! - [`tls::Terminator`]: what a listener that speaks TLS is given; [`tls::CertificateStore`]: its certificates.
 //! - [`observe::AccessLog`]: where the router's log lines go.
 //! - `edge`, `proxy`, `upstream`, `h1`, `io`, `worker`: how the bytes get from a client to a dyno and back.
 //!
@@ -19,6 +20,7 @@ pub mod observe;
 pub(crate) mod proxy;
 pub mod route;
 pub mod server;
+pub mod tls;
 pub(crate) mod upstream;
 pub(crate) mod worker;
 

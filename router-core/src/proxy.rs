@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     h1::{field::Field, request::RequestHead},
-    route::{Fault, Moment, RequestClock, forward::Arrival},
+    route::{Fault, Moment, RequestClock, forward::Arrival, logline::Tls},
     worker::{Worker, sweep::Timer},
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Request<'a> {
     pub(crate) arrival: Arrival,
     /// When its head had been read.
     pub(crate) received: Moment,
+    /// Its host is not served over its connection (H31).
+    pub(crate) misdirected: bool,
 }
 
 /// What one request writes on.
@@ -156,7 +158,7 @@ pub(crate) async fn refuse<C: Client>(
     worker: &Worker,
     timer: &Timer,
     client: &mut C,
-    from: Option<IpAddr>,
+    from: (Option<IpAddr>, Tls),
     first_line: &[u8],
     fault: Fault,
 ) -> After {
@@ -268,7 +270,14 @@ mod tests {
         let desk = desk.get();
         let (client, timer) = (&mut Panicking::default(), &Timer::new(&worker.sweep));
         let arrival = Arrival::direct(IpAddr::from([127, 0, 0, 1]), false, None);
-        let request = Request { bytes, fields: &fields, head: &head, arrival, received: worker.now() };
+        let request = Request {
+            bytes,
+            fields: &fields,
+            head: &head,
+            arrival,
+            received: worker.now(),
+            misdirected: false,
+        };
         let papers = Papers {
             to_dyno: &mut desk.to_dyno,
             forwarded_for: &mut desk.forwarded_for,

@@ -237,7 +237,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     fn hand_over(&mut self, head: &ResponseHead, persistence: Option<Persistence>) {
-        let secure = self.call.request.arrival.tls;
+        let secure = self.call.request.arrival.tls.is_on();
         let cookie = self.line.as_ref().and_then(|line| line.cookie(secure));
         let response =
             Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes(), cookie };

@@ -27,6 +27,9 @@ pub(super) struct Selected {
 
 /// Finds the app and asks whether one more request may come in.
 pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Fault> {
+    if request.misdirected {
+        return Err(Fault::Misdirected);
+    }
     let app = worker.table.borrow_mut().find(request.head.host.as_str()).ok_or(Fault::UnknownHost)?;
     let set = app.set();
     if set.maintenance {
