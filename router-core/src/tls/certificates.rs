@@ -29,14 +29,15 @@ impl Certificates {
     /// nobody.
     pub fn add(&mut self, certificate: Certificate, default: bool) {
         let place = self.all.len();
-        let elliptic = certificate.is_elliptic();
-        for name in certificate.names() {
-            put(self.by_name.entry(name.as_str().into()).or_default(), place, elliptic);
+        self.all.push(certificate);
+        let Self { all, by_name, default: defaults } = self;
+        let Some(added) = all.last() else { return };
+        for name in added.names() {
+            put(by_name.entry(name.as_str().into()).or_default(), place, all);
         }
         if default {
-            put(&mut self.default, place, elliptic);
+            put(defaults, place, all);
         }
-        self.all.push(certificate);
     }
 
     /// All of them, in the order in which they were added.
@@ -75,15 +76,14 @@ impl Certificates {
     }
 }
 
-/// Later ones for the same name and kind replace none: the first stays first.
-fn put(places: &mut Vec<usize>, place: usize, elliptic: bool) {
+/// Those with elliptic keys first, else in the order in which they were added.
+fn put(places: &mut Vec<usize>, place: usize, all: &[Certificate]) {
     if places.contains(&place) {
         return;
     }
-    match (elliptic, places.is_empty()) {
-        (true, false) => places.insert(0, place),
-        _ => places.push(place),
-    }
+    let elliptic = |place: usize| all.get(place).is_some_and(Certificate::is_elliptic);
+    let behind = places.iter().take_while(|earlier| elliptic(**earlier)).count();
+    places.insert(if elliptic(place) { behind } else { places.len() }, place);
 }
 
 impl fmt::Debug for Certificates {

@@ -125,7 +125,6 @@ impl Session {
     /// Sends the alert that says what was wrong, if that can be done without waiting; `instead` of rustls's, if given.
     pub(super) fn last_words(&mut self, instead: Option<[u8; 7]>) {
         let mut cx = Context::from_waker(Waker::noop());
-        self.incoming = None;
         match instead {
             Some(alert) => self.out().append(&alert),
             // After an error only what is to be sent comes out, then the error again.
