@@ -97,7 +97,8 @@ pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
     };
     let after = match carried {
         Ok(Ok(after)) => after,
-        Ok(Err(fault)) => answer::fault(&mut call, &mut record, fault).await,
+        Ok(Err(Unserved::Fault(fault))) => answer::fault(&mut call, &mut record, fault).await,
+        Ok(Err(Unserved::Redirect)) => answer::to_https(&mut call, &mut record).await,
         Err(Panicked) => {
             call.worker.counters.panics.add(1);
             tracing::error!(
@@ -112,6 +113,19 @@ pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
     after
 }
 
+/// Why a request gets no response of a dyno.
+enum Unserved {
+    Fault(Fault),
+    /// It came over plain HTTP, and its app wants TLS.
+    Redirect,
+}
+
+impl From<Fault> for Unserved {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 struct Panicked;
 
 /// A panic ends one request, not its worker.
@@ -124,7 +138,7 @@ async fn unless_it_panics<T>(mut deed: Pin<&mut impl Future<Output = T>>) -> Res
     .await
 }
 
-async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result<After, Fault> {
+async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result<After, Unserved> {
     let selected = select::app(call.worker, &call.request)?;
     head::to_dyno(call.worker, &call.request, &selected.routing, &record.request_id, &mut call.papers);
     if call.request.head.expects_continue && selected.routing.answer_continue {
@@ -140,9 +154,9 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
         record.judge(&selected, outcome.as_ref().err(), call.worker.now());
         match outcome {
             Ok(after) => return Ok(after),
-            Err(Trouble::Fault(fault)) => return Err(fault),
+            Err(Trouble::Fault(fault)) => return Err(fault.into()),
             Err(Trouble::Stale(_)) if !selected.app.load.may_retry(&selected.routing, call.worker.now()) => {
-                return Err(Fault::ClosedWithoutResponse);
+                return Err(Fault::ClosedWithoutResponse.into());
             }
             Err(Trouble::Stale(taken)) => {
                 call.worker.counters.retries.add(1);

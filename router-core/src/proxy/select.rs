@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use busbar_registry::Routing;
 
-use super::{Request, connect::refused};
+use super::{Request, Unserved, connect::refused};
 use crate::{
     h1::field::Kind,
     route::{
@@ -26,14 +26,17 @@ pub(super) struct Selected {
 }
 
 /// Finds the app and asks whether one more request may come in.
-pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Fault> {
+pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Unserved> {
     if request.misdirected {
-        return Err(Fault::Misdirected);
+        return Err(Fault::Misdirected.into());
     }
     let app = worker.table.borrow_mut().find(request.head.host.as_str()).ok_or(Fault::UnknownHost)?;
     let set = app.set();
+    if set.routing.https_redirect && !request.arrival.tls.is_on() {
+        return Err(Unserved::Redirect);
+    }
     if set.maintenance {
-        return Err(Fault::Maintenance);
+        return Err(Fault::Maintenance.into());
     }
     let admission = admit(&app, &set).map_err(refused)?;
     let affinity = if set.routing.session_affinity { Affinity::of(request) } else { Affinity::default() };

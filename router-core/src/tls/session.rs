@@ -51,6 +51,8 @@ pub(crate) struct Session {
     ended: bool,
     /// We have.
     said_goodbye: bool,
+    /// rustls has found something wrong. It must not be asked again: it does not expect that.
+    failed: Option<rustls::Error>,
 }
 
 /// What reading what has come led to.
@@ -83,6 +85,7 @@ impl Session {
             outgoing: None,
             ended: false,
             said_goodbye: false,
+            failed: None,
         }))
     }
 
@@ -125,10 +128,9 @@ impl Session {
     /// Sends the alert that says what was wrong, if that can be done without waiting; `instead` of rustls's, if given.
     pub(super) fn last_words(&mut self, instead: Option<[u8; 7]>) {
         let mut cx = Context::from_waker(Waker::noop());
-        match instead {
-            Some(alert) => self.out().append(&alert),
-            // After an error only what is to be sent comes out, then the error again.
-            None => while self.step_with(&mut []).is_ok_and(|step| step.is_none()) {},
+        if let Some(alert) = instead {
+            self.outgoing = None;
+            self.out().append(&alert);
         }
         let _nobody_waits = self.poll_flush(&mut cx);
         let _nobody_waits = self.socket.poll_close_send(&mut cx);
@@ -157,11 +159,20 @@ impl Session {
     /// Reads what has come until there is something for the caller, or nothing is whole any more.
     fn step(&mut self, into: &mut [u8]) -> Result<Step, rustls::Error> {
         loop {
+            if let Some(error) = &self.failed {
+                return Err(error.clone());
+            }
             if self.ended {
                 return Ok(Step::Ended);
             }
-            if let Some(step) = self.step_with(into)? {
-                return Ok(step);
+            match self.step_with(into) {
+                Ok(Some(step)) => return Ok(step),
+                Ok(None) => {}
+                Err(error) => {
+                    self.failed = Some(error);
+                    // The alert that says so, if there is one, comes first.
+                    let _none = self.step_with(&mut []);
+                }
             }
         }
     }

@@ -47,7 +47,8 @@ impl Authority {
         let params = CertificateParams::new(names).expect("names");
         let leaf = params.signed_by(key, &self.issuer).expect("it can be signed").pem();
         let now = SystemTime::now();
-        Certificate::from_pem("made", leaf.as_bytes(), key.serialize_pem().as_bytes(), now).expect("it is good")
+        Certificate::from_pem("made", leaf.as_bytes(), key.serialize_pem().as_bytes(), now)
+            .expect("it is good")
     }
 
     /// What a client that trusts only this authority speaks.
@@ -58,7 +59,8 @@ impl Authority {
     pub(super) fn client_with(&self, provider: CryptoProvider) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("it is an authority");
-        let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let builder =
+            ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
         let mut config = builder.expect("versions").with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config
@@ -73,7 +75,10 @@ pub(super) fn rsa_key() -> Option<KeyPair> {
 }
 
 /// A store with these certificates; the first is the default if `default`.
-pub(super) fn store(certificates: impl IntoIterator<Item = Certificate>, default: bool) -> Arc<CertificateStore> {
+pub(super) fn store(
+    certificates: impl IntoIterator<Item = Certificate>,
+    default: bool,
+) -> Arc<CertificateStore> {
     CertificateStore::new(all(certificates, default))
 }
 
@@ -86,7 +91,11 @@ pub(super) fn all(certificates: impl IntoIterator<Item = Certificate>, default: 
 }
 
 /// A router that listens with TLS.
-pub(super) fn start(store: &Arc<CertificateStore>, app: App, change: impl FnOnce(&mut ServerOptions)) -> Router {
+pub(super) fn start(
+    store: &Arc<CertificateStore>,
+    app: App,
+    change: impl FnOnce(&mut ServerOptions),
+) -> Router {
     start_on(listener(), TlsPolicy::Intermediate, store, app, change)
 }
 
@@ -135,7 +144,13 @@ impl Client {
 
     /// The certificate it was shown.
     pub(super) fn shown(&self) -> CertificateDer<'static> {
-        self.0.conn.peer_certificates().and_then(|chain| chain.first()).expect("it was shown one").clone().into_owned()
+        self.0
+            .conn
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .expect("it was shown one")
+            .clone()
+            .into_owned()
     }
 
     pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {

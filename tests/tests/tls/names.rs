@@ -97,7 +97,8 @@ fn the_dyno_and_the_log_learn_how_it_was_encrypted() {
             let mut roots = rustls::RootCertStore::empty();
             roots.add(authority.der.clone()).expect("an authority");
             let provider = std::sync::Arc::clone(config.crypto_provider());
-            let builder = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
+            let builder =
+                rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
             builder.expect("a version").with_root_certificates(roots).with_no_client_auth()
         };
         let mut client = Client::connect(router.address, &config, "app.test");
@@ -135,4 +136,40 @@ fn the_modern_policy_speaks_tls_1_3_only_and_post_quantum_key_exchange() {
     router.until("it is counted", |totals| {
         totals.closed.keys().any(|why| why.as_str() == "tls_nothing_in_common")
     });
+}
+
+#[test]
+fn plain_http_is_sent_to_https_and_browsers_are_told_to_stay_there() {
+    let authority = Authority::new();
+    let dyno = fakes::answers("ok");
+    let app = || {
+        App::new([dyno.address]).routed(|routing| {
+            routing.https_redirect = true;
+            routing.hsts_seconds = Some(31_536_000);
+        })
+    };
+    let mut plain = it::Router::start(app());
+    let mut client = plain.client();
+    for (request, status, location) in [
+        ("GET /a?b=c HTTP/1.1\r\nHost: app.test:8080", "301", "https://app.test/a?b=c"),
+        ("HEAD http://app.test/x HTTP/1.1\r\nHost: app.test", "301", "https://app.test/x"),
+        ("DELETE / HTTP/1.1\r\nHost: APP.test", "308", "https://app.test/"),
+    ] {
+        client.send(format!("{request}\r\n\r\n"));
+        let head = client.head();
+        assert_eq!(head.get("Location"), Some(location));
+        assert_eq!(head.get("Strict-Transport-Security"), None);
+        let line = plain.line();
+        assert_eq!((line.get("status"), line.get("at"), line.get("dyno")), (status, "info", ""));
+    }
+    client.send("POST /up HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\nhello");
+    assert!(client.head().start.contains(" 308 "));
+    assert!(!client.has_more());
+
+    let router = start(&store([authority.signs(&["app.test"])], true), app(), |_| {});
+    let mut client = Client::connect(router.address, &authority.client(), "app.test");
+    client.send(GET);
+    let (head, body) = client.response();
+    assert_eq!(body, b"ok");
+    assert_eq!(head.get("Strict-Transport-Security"), Some("max-age=31536000"));
 }

@@ -31,7 +31,9 @@ fn big_bodies_go_both_ways_at_once() {
     client.send(head);
     client.send(&body);
     let (_, echoed) = client.response();
-    assert!(echoed.ends_with(&body), "{} of {} bytes came back", echoed.len(), body.len());
+    let whole =
+        String::from_utf8(echoed).expect("it is text").contains(str::from_utf8(&body).expect("it is text"));
+    assert!(whole, "what came back is not what was sent");
     client.send(GET);
     client.response();
 }
