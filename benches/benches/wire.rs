@@ -6,7 +6,7 @@ use std::{hint::black_box, net::Ipv4Addr, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use router_core::{
-    bench::{Heads, chunks},
+    internals::{Heads, chunks},
     route::{RequestIds, forward::Arrival},
 };
 

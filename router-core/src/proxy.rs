@@ -274,6 +274,8 @@ mod tests {
             start: Instant::now(),
             sockets: Vec::new(),
             clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
         });
         let bytes: &[u8] =
             b"POST / HTTP/1.1\r\nHost: shop.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";

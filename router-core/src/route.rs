@@ -6,7 +6,7 @@
 //! - [`app`], [`dyno`]: what is in the table: facts; [`load`]: the counters beside them.
 //! - [`admit`]: limits, what to say while no dyno is up, the queue for a free dyno.
 //! - [`affinity`]: the cookie that says which dyno a client's requests go to.
-//! - [`balance`]: which dyno; [`retry`], [`quarantine`] and [`eject`]: which one not.
+//! - [`seek`]: a place at a dyno, or what to wait for. [`balance`]: which dyno; [`retry`], [`quarantine`] and [`eject`]: which one not.
 //! - [`forward`]: the headers that are added on the way; [`request_id`]: taken from the client or made.
 //! - [`deadline`]: [`RequestClock`], how long each phase of a request may take.
 //! - [`fault`]: [`Fault`], everything that can end a request other than a dyno's own answer; [`page`]: what the
@@ -33,6 +33,7 @@ pub mod quarantine;
 pub mod request_id;
 pub mod retry;
 pub mod roster;
+pub mod seek;
 pub mod table;
 
 pub use deadline::RequestClock;

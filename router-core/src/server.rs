@@ -68,6 +68,8 @@ pub struct Server {
     /// Removed when the server ends.
     files: Vec<listen::socket_file::SocketFile>,
     drain: drain::Drain,
+    #[cfg(feature = "tower")]
+    hatches: crate::service::job::Hatches,
 }
 
 impl Server {
@@ -89,7 +91,17 @@ impl Server {
         let listen::Doors { per_worker, files } = listen::per_worker(listeners, options.workers.get())?;
         let (drain, signal) = drain::pair();
         let meter = Meter::default();
-        let mut server = Self { workers: Vec::new(), meter, addresses, files, drain };
+        #[cfg(feature = "tower")]
+        let (hatches, mut jobs) = crate::service::job::hatches(&options);
+        let mut server = Self {
+            workers: Vec::new(),
+            meter,
+            addresses,
+            files,
+            drain,
+            #[cfg(feature = "tower")]
+            hatches,
+        };
         for (number, sockets) in per_worker.into_iter().enumerate() {
             let counters = Arc::new(Counters::new());
             let seat = accept::Seat {
@@ -100,6 +112,8 @@ impl Server {
                 start,
                 sockets,
                 clients: clients.clone(),
+                #[cfg(feature = "tower")]
+                jobs: jobs.next(),
             };
             let worker =
                 accept::spawn(number, seat).map_err(|source| StartError::Worker { number, source })?;
@@ -112,6 +126,13 @@ impl Server {
     /// Where it accepts connections, with the ports the system chose.
     pub fn local_addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// The same router for requests that a server of your own has read. As many of them are under way at a time as
+    /// `options` allows connections: [`ServerOptions::connections_per_worker`] for each worker, on the whole.
+    #[cfg(feature = "tower")]
+    pub fn service(&self) -> crate::service::RouterService {
+        crate::service::RouterService::new(&self.hatches)
     }
 
     /// What all workers did so far.

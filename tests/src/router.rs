@@ -24,6 +24,7 @@ use router_core::{
     observe::{AccessLog, Totals},
     route::table::{Publisher, RouteTable},
     server::{Listener, Server, ServerOptions},
+    service::RouterService,
 };
 
 use crate::{Fake, PATIENCE, Wire, fakes};
@@ -137,6 +138,11 @@ impl Router {
             assert!(start.elapsed() < PATIENCE, "waited in vain: {what}: {:?}", self.totals());
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The same router for a server of the test's own.
+    pub fn service(&self) -> RouterService {
+        self.server.service()
     }
 
     /// Gives the server away.

@@ -1,4 +1,9 @@
 //! The router as a library in somebody else's program.
+//!
+//! - [`tower`]: behind a server of axum's, as a `tower::Service`. [`outer`]: that server.
+
+mod outer;
+mod tower;
 
 use std::{
     collections::BTreeSet,
@@ -46,6 +51,34 @@ fn the_embedding_example_serves_two_dynos_and_ends_in_order() {
     assert_eq!(line(), "64 requests served, 0 connections cut");
     assert!(program.wait().expect("it ends").success());
     client.is_closed();
+}
+
+#[test]
+fn the_axum_example_serves_two_dynos_and_ends_in_order() {
+    let (one, two) = (fakes::answers("one"), fakes::answers("two"));
+    let mut program = Command::new(example("axum"))
+        .args([one.address.to_string(), two.address.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("examples are built with the tests: cargo build -p router-core --features tower --examples");
+    let mut said = BufReader::new(program.stdout.take().expect("it is piped")).lines();
+    let mut line = || said.next().expect("it says more").expect("it says text");
+    let port = line().split([':', '/']).find_map(|part| part.parse().ok()).expect("it says its port");
+
+    let mut client = Wire::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let mut ask = |path: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: shop.localhost\r\n\r\n"));
+        client.response().text()
+    };
+    assert_eq!(ask("/healthz"), "fine");
+    let answers: BTreeSet<_> = (0..64).map(|_| ask("/")).collect();
+    assert_eq!(answers, BTreeSet::from(["one".to_owned(), "two".to_owned()]));
+
+    drop(client);
+    program.stdin.take().expect("it is piped").write_all(b"\n").expect("it listens");
+    assert_eq!(line(), "64 requests served, 0 cut");
+    assert!(program.wait().expect("it ends").success());
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! - [`linger`]: closes so that the client can still read what it was told.
 
 mod client;
-mod head;
+pub(crate) mod head;
 mod linger;
 
 use std::{net::IpAddr, rc::Rc, time::Duration};
@@ -163,7 +163,7 @@ async fn request<T: Transport>(
         bytes: &desk.text,
         fields: &desk.request_fields,
         head,
-        arrival: head::arrival(worker, peer, head, &desk.request_fields, &desk.text),
+        arrival: head::arrival(&worker.options.trusted_proxies, peer, head, &desk.request_fields, &desk.text),
         misdirected: !connection.io.serves(head.host.as_str()),
         received: worker.now(),
     };
@@ -218,6 +218,8 @@ mod tests {
             start: Instant::now(),
             sockets: Vec::new(),
             clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
         }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = listener.local_addr().unwrap();

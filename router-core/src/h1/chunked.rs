@@ -244,8 +244,11 @@ const fn hex(digit: u8) -> u8 {
 
 /// Whether the section's empty line is there.
 fn has_whole_trailers(rest: &[u8], most: usize) -> Result<bool, BadChunk> {
-    let end = if rest.starts_with(b"\r\n") { Some(0) } else { memchr::memmem::find(rest, b"\r\n\r\n") };
-    let section = &rest[..end.unwrap_or(rest.len())];
+    const END: &[u8] = b"\r\n\r\n";
+    let end = if rest.starts_with(b"\r\n") { Some(0) } else { memchr::memmem::find(rest, END) };
+    // Without it, the last bytes may be its beginning.
+    let begun = || (1..END.len()).rev().find_map(|n| rest.strip_suffix(&END[..n]));
+    let section = end.map(|end| &rest[..end]).or_else(begun).unwrap_or(rest);
     if section.len() > most || memchr::memchr_iter(b'\n', section).any(|at| at == 0 || rest[at - 1] != b'\r')
     {
         return Err(BadChunk); // too long, or a bare LF
@@ -255,7 +258,7 @@ fn has_whole_trailers(rest: &[u8], most: usize) -> Result<bool, BadChunk> {
 
 /// Whether a trailer may be passed on: it must be a field, and none that frames, routes or authenticates
 /// (RFC 9110 §6.5.1).
-fn may_pass(line: &[u8]) -> Result<bool, BadChunk> {
+pub(crate) fn may_pass(line: &[u8]) -> Result<bool, BadChunk> {
     let colon = memchr::memchr(b':', line).ok_or(BadChunk)?;
     let (name, value) = line.split_at(colon);
     let printable = |b: &u8| *b == b'\t' || (*b >= b' ' && *b != 0x7f);

@@ -2,7 +2,7 @@
 //!
 //! - [`Span`]: a place in the head's buffer.
 //! - [`Field`]: one header: where its name and value are, and its [`Kind`].
-//! - [`list`], [`is_token`]: comma-separated lists and tokens (RFC 9110 §5.6).
+//! - [`list`], [`options`], [`is_token`]: comma-separated lists, those of Connection, and tokens (RFC 9110 §5.6).
 
 /// A place in the head's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -156,6 +156,11 @@ pub(crate) fn is_x_forwarded(name: &[u8]) -> bool {
 /// The elements of a comma-separated list, trimmed; empty ones are left out (RFC 9110 §5.6.1).
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// The options of a Connection header. Some write blanks between them; both are read as separators.
+pub(crate) fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list(value).flat_map(|option| option.split(u8::is_ascii_whitespace)).filter(|option| !option.is_empty())
 }
 
 /// Whether these bytes are a token (RFC 9110 §5.6.2).

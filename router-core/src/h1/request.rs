@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use httparse::Status;
 
 use super::{
-    field::{Field, Kind, Span, is_token, list},
+    field::{Field, Kind, Span, is_token, list, options},
     framing::{ContentLength, Framing, TransferEncoding},
     limits::RequestLimits,
     policy::{ContentLengthWithChunked, RequestPolicy, Underscores},
@@ -20,9 +20,14 @@ use crate::route::{
 
 /// The version in the request line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tower"), expect(dead_code, reason = "only others read HTTP/2 and HTTP/3"))]
 pub(crate) enum Version {
     Http10,
     Http11,
+    /// Read by somebody else, and written as HTTP/1.1 here.
+    Http2,
+    /// The same.
+    Http3,
 }
 
 /// What the client may do once this request is answered.
@@ -113,14 +118,20 @@ fn parse_into<'b>(
 
 /// A head that is not whole yet may already be beyond its bounds.
 fn too_long_already(buf: &[u8], limits: &RequestLimits) -> Result<(), RequestFlaw> {
-    let line = memchr::memchr(b'\n', buf).unwrap_or(buf.len());
-    if line > limits.line {
+    let line = first_line(buf);
+    if line.len() > limits.line {
         Err(RequestFlaw::TargetTooLong)
     } else if buf.len() >= limits.head {
         Err(RequestFlaw::HeadTooLarge)
     } else {
         Ok(())
     }
+}
+
+/// The first line without its end, as far as it is there. A CR at the end of what is there may be the beginning of that end.
+pub(super) fn first_line(buf: &[u8]) -> &[u8] {
+    let line = &buf[..memchr::memchr(b'\n', buf).unwrap_or(buf.len())];
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Each line ends with CRLF (httparse also takes a bare LF) and keeps its bound.
@@ -228,9 +239,7 @@ impl Facts {
     }
 
     fn connection(&mut self, value: &[u8]) -> Result<(), Fault> {
-        // Some clients write blanks between the options; both are read as separators.
-        let options = list(value).flat_map(|o| o.split(u8::is_ascii_whitespace)).filter(|o| !o.is_empty());
-        for option in options {
+        for option in options(value) {
             match option {
                 o if !is_token(o) => return Err(RequestError::BadHeader.into()),
                 o if o.eq_ignore_ascii_case(b"close") => self.close = true,
@@ -279,9 +288,8 @@ impl Facts {
         let two_lengths = self.encoding == TransferEncoding::Chunked && self.length != ContentLength::Absent;
         match version {
             _ if self.close || two_lengths => Persistence::Close,
-            Version::Http11 => Persistence::KeepAlive,
-            Version::Http10 if self.keep_alive => Persistence::KeepAlive,
-            Version::Http10 => Persistence::Close,
+            Version::Http10 if !self.keep_alive => Persistence::Close,
+            _ => Persistence::KeepAlive,
         }
     }
 }

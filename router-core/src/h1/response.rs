@@ -8,10 +8,10 @@ use std::mem::MaybeUninit;
 use httparse::Status;
 
 use super::{
-    field::{Field, Kind, Span, list},
+    field::{Field, Kind, Span, options},
     framing::{ContentLength, Framing, TransferEncoding},
     limits::ResponseLimits,
-    request::Version,
+    request::{Version, first_line},
 };
 use crate::route::fault::{Fault, Restriction};
 
@@ -118,16 +118,15 @@ fn parse_into<'b>(
 
 /// A head that is not whole yet may already be beyond its bounds, or no response at all.
 fn too_long_already(buf: &[u8], limits: &ResponseLimits) -> Result<(), Fault> {
-    let line = memchr::memchr(b'\n', buf);
-    if line.unwrap_or(buf.len()) > limits.line {
+    if first_line(buf).len() > limits.line {
         return Err(Fault::ResponseRestriction(Restriction::StatusLine));
     }
     if buf.len() >= limits.head {
         return Err(Fault::ResponseRestriction(Restriction::Header));
     }
-    // The line that is still growing.
-    let last_line = buf.len() - memchr::memrchr(b'\n', buf).map_or(0, |at| at + 1);
-    if line.is_some() && last_line > limits.field_line {
+    // The line that is still growing, perhaps with the first byte of its end.
+    let growing = memchr::memrchr(b'\n', buf).map(|at| &buf[at + 1..]).unwrap_or_default();
+    if growing.strip_suffix(b"\r").unwrap_or(growing).len() > limits.field_line {
         return Err(Fault::ResponseRestriction(Restriction::Header));
     }
     Ok(())
@@ -147,8 +146,10 @@ fn lines_are_sound(
     if first_line > limits.line {
         return Err(Fault::ResponseRestriction(Restriction::StatusLine));
     }
-    for field in fields {
-        let line = (field.value.end - field.name.start) as usize;
+    let line_ends = fields.iter().skip(1).map(|field| field.name.start as usize).chain([length - 2]);
+    for (field, end) in fields.iter().zip(line_ends) {
+        // Blanks behind the value count, as they do while the line comes in.
+        let line = end - 2 - field.name.start as usize;
         if field.kind == Kind::SetCookie && line > limits.cookie_line {
             return Err(Fault::ResponseRestriction(Restriction::Cookie));
         }
@@ -179,7 +180,7 @@ fn read(
             Kind::ContentLength => content_length = content_length.fold(value),
             Kind::TransferEncoding => encoding = encoding.fold(value),
             Kind::Connection => {
-                for option in list(value) {
+                for option in options(value) {
                     match option {
                         o if o.eq_ignore_ascii_case(b"close") => close = true,
                         o if o.eq_ignore_ascii_case(b"keep-alive") => keep_alive = true,

@@ -1,24 +1,18 @@
 //! A dyno, chosen, and a connection to it, kept or new. Waits where waiting helps: for a dyno that boots, one that
 //! leaves quarantine, one that is free.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, task::Poll, time::Duration};
 
-use busbar_registry::Balance;
-
-use super::{Call, Client, Request, record::Record, select::Selected};
+use super::{Call, Client, record::Record, select::Selected};
 use crate::{
     io::Socket,
     route::{
-        Fault, Moment, RequestClock,
-        admit::{self, Refused, Verdict, Waiting},
+        Fault, RequestClock,
+        admit::Waiting,
         affinity::SetCookie,
-        app::DynoSet,
-        balance::{Choice, choose, rendezvous, session},
-        deadline::Hold,
-        dyno::{Dyno, DynoKey},
-        eject,
         load::Slot,
-        retry::{Attempts, ConnectFailure, Next},
+        retry::{Attempts, ConnectFailure},
+        seek::{self, Found, Seek, Wait},
     },
     upstream::dial::dial,
     worker::{Worker, sweep::Timer},
@@ -63,8 +57,16 @@ pub(super) async fn connect<C: Client>(
     }
     loop {
         let set = selected.app.set();
-        let wait = match look(worker, selected, &call.request, &set, &attempts, waiting.is_some())? {
-            Ok(slot) => {
+        let seek = Seek {
+            app: &selected.app,
+            ticket: selected.affinity.ticket,
+            client: call.request.arrival.client,
+            attempts: &attempts,
+            waits: waiting.is_some(),
+        };
+        let found = seek.look(&set, worker.now(), &mut worker.random.borrow_mut())?;
+        let wait = match found {
+            Found::Place(slot) => {
                 if let Some(place) = waiting.take() {
                     Waiting::served(place, slot.dyno().key, &set, worker.now());
                 }
@@ -79,90 +81,18 @@ pub(super) async fn connect<C: Client>(
                     Err(_) if clock.expired(worker.now()) == Some(Fault::RequestTimeout) => {
                         return Err(Fault::RequestTimeout);
                     }
-                    Err((slot, how)) => failed(worker, &set, &slot, how, &mut attempts)?,
+                    Err((slot, how)) => seek::failed(&set, slot.dyno(), how, &mut attempts, worker.now())?,
                 }
                 continue;
             }
-            Err(wait) => wait,
+            Found::Wait(wait) => wait,
         };
-        let place = queue(worker, selected, &set, waiting.take(), &wait, &attempts)?;
+        let place = wait.join(&seek, &set, waiting.take(), worker.now())?;
         drop(set);
         let since = worker.now();
         let waited = wait_on(call, clock, place, wait).await;
         record.waited(worker.now().since(since));
         waiting = Some(waited?);
-    }
-}
-
-/// Looks for a place at a dyno: the place, or what to wait for, or the fault when waiting does not help. `waits` says whether
-/// the request has a place in the queue.
-fn look(
-    worker: &Worker,
-    selected: &Selected,
-    request: &Request<'_>,
-    set: &DynoSet,
-    attempts: &Attempts,
-    waits: bool,
-) -> Result<Result<Slot, Wait>, Fault> {
-    let wanted = selected.affinity.ticket;
-    let wanted = wanted.and_then(|ticket| session::find(set, ticket, attempts.tried(), worker.now()));
-    let wait = |hold, until| Ok(Err(Wait { hold, until, wants: wanted.map(|dyno| dyno.key) }));
-    match pick(worker, selected, request, set, wanted, attempts, waits) {
-        Choice::Taken(slot) => Ok(Ok(slot)),
-        Choice::AllTried => Err(fault_of(attempts.last())),
-        Choice::AllBusy { until } => wait(Hold::Busy, until),
-        Choice::AllQuarantined { until } => wait(Hold::Quarantined, until),
-        Choice::NoneUp => match admit::verdict(set) {
-            Verdict::Refused(why) => Err(refused(why)),
-            Verdict::WaitForBoot | Verdict::Up => wait(Hold::Booting, Moment::NEVER),
-        },
-    }
-}
-
-/// Joins the queue, or stays in it after looking in vain.
-fn queue(
-    worker: &Worker,
-    selected: &Selected,
-    set: &DynoSet,
-    place: Option<Waiting>,
-    wait: &Wait,
-    attempts: &Attempts,
-) -> Result<Waiting, Fault> {
-    let Some(place) = place else {
-        return Waiting::join(&selected.app, set.routing.queue_limit, wait.wants).map_err(refused);
-    };
-    place.want(wait.wants);
-    if !attempts.tried().is_empty() {
-        place.pass_on(set, worker.now());
-    }
-    Ok(place)
-}
-
-fn pick(
-    worker: &Worker,
-    selected: &Selected,
-    request: &Request<'_>,
-    set: &DynoSet,
-    wanted: Option<&Arc<Dyno>>,
-    attempts: &Attempts,
-    waits: bool,
-) -> Choice {
-    // Nobody overtakes those who wait for a free dyno.
-    if !waits && set.routing.concurrency_per_dyno.is_some() && !selected.app.load.waits.is_empty() {
-        return Choice::AllBusy { until: Moment::NEVER };
-    }
-    if let Some(dyno) = wanted {
-        return session::place_at(set, dyno);
-    }
-    let sticky = request.arrival.client.filter(|_| set.routing.balance == Balance::Rendezvous);
-    let key = sticky.map(|client| rendezvous::key(&octets(client)));
-    choose(set, attempts.tried(), key, worker.now(), &mut worker.random.borrow_mut())
-}
-
-fn octets(client: std::net::IpAddr) -> [u8; 16] {
-    match client {
-        std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        std::net::IpAddr::V6(v6) => v6.octets(),
     }
 }
 
@@ -198,48 +128,6 @@ async fn reach(
     }
 }
 
-/// Leaves the dyno alone for a while, and says whether to try another one.
-fn failed(
-    worker: &Worker,
-    set: &DynoSet,
-    slot: &Slot,
-    how: ConnectFailure,
-    attempts: &mut Attempts,
-) -> Result<(), Fault> {
-    let (dyno, now) = (slot.dyno(), worker.now());
-    dyno.load.quarantine(now, set.routing.quarantine_ms.duration());
-    eject::failed(set, dyno, now);
-    match attempts.failed(set, dyno, how, now) {
-        Next::TryAnother => Ok(()),
-        Next::GiveUp(how) => Err(fault_of(Some(how))),
-    }
-}
-
-const fn fault_of(failure: Option<ConnectFailure>) -> Fault {
-    match failure {
-        Some(ConnectFailure::TimedOut) => Fault::ConnectTimeout,
-        Some(ConnectFailure::Refused) | None => Fault::ConnectRefused,
-    }
-}
-
-/// The fault for a request that is not let in.
-pub(super) const fn refused(why: Refused) -> Fault {
-    match why {
-        Refused::NoWebProcesses => Fault::NoWebProcesses,
-        Refused::Crashed => Fault::AppCrashed,
-        Refused::BacklogTooDeep => Fault::BacklogTooDeep,
-        Refused::RequestLimit => Fault::RequestLimit,
-    }
-}
-
-struct Wait {
-    hold: Hold,
-    /// Worth looking again then, called or not.
-    until: Moment,
-    /// No other dyno will do.
-    wants: Option<DynoKey>,
-}
-
 /// Waits for a turn in the queue; the fault when that takes too long, or the client leaves.
 async fn wait_on<C: Client>(
     call: &mut Call<'_, C>,
@@ -248,9 +136,7 @@ async fn wait_on<C: Client>(
     wait: Wait,
 ) -> Result<Waiting, Fault> {
     clock.held(wait.hold);
-    // When a quarantine ends, the first in the queue looks; who comes after it is called.
-    let looks = wait.hold != Hold::Busy || wait.until == Moment::NEVER || place.is_first();
-    let until = if looks { wait.until } else { Moment::NEVER };
+    let until = wait.look_again(&place);
     poll_fn(|cx| {
         if place.poll_turn(cx).is_ready() {
             return Poll::Ready(Ok(()));

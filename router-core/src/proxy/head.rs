@@ -6,7 +6,7 @@ use busbar_registry::Routing;
 use super::{Client, Papers, Request};
 use crate::{
     h1::{
-        field::{Field, Kind, list},
+        field::{Field, Kind, options},
         framing::Framing,
         policy::Underscores,
         request::{Persistence, Version, upgrades},
@@ -56,7 +56,12 @@ pub(crate) fn to_dyno(
         forward::forwarded(out, &request.arrival, head.host_field.of_buffer(bytes));
     }
     out.extend_from_slice(b"Via: ");
-    let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
+    let version = match head.version {
+        Version::Http10 => "1.0",
+        Version::Http11 => "1.1",
+        Version::Http2 => "2.0",
+        Version::Http3 => "3.0",
+    };
     forward::via(out, values(request, Kind::Via), version);
     out.extend_from_slice(b"\r\n\r\n");
 }
@@ -103,9 +108,9 @@ fn is_first(field: &Field, request: &Request<'_>) -> bool {
 /// Whether a Connection header names this one (RFC 9110 §7.6.1).
 fn is_named(field: &Field, fields: &[Field], bytes: &[u8]) -> bool {
     let name = field.name.of_buffer(bytes);
-    let options = fields.iter().filter(|other| other.kind == Kind::Connection);
-    options
-        .flat_map(|option| list(option.value.of_buffer(bytes)))
+    let connection = fields.iter().filter(|other| other.kind == Kind::Connection);
+    connection
+        .flat_map(|field| options(field.value.of_buffer(bytes)))
         .any(|named| named.eq_ignore_ascii_case(name))
 }
 
@@ -132,18 +137,18 @@ fn value<'b>(field: &Field, bytes: &'b [u8]) -> &'b [u8] {
 }
 
 /// A response's head with the text its places refer to.
-pub(super) struct Response<'a> {
-    pub(super) head: &'a ResponseHead,
-    pub(super) fields: &'a [Field],
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Response<'a> {
+    pub(crate) head: &'a ResponseHead,
+    pub(crate) fields: &'a [Field],
+    pub(crate) bytes: &'a [u8],
     /// What the client is given besides what the dyno sent.
-    pub(super) cookie: Option<SetCookie>,
+    pub(crate) cookie: Option<SetCookie>,
     /// For so many seconds browsers are to use TLS only.
-    pub(super) hsts: Option<u32>,
+    pub(crate) hsts: Option<u32>,
 }
 
 /// Hands the head to the client. `persistence` is `None` for a 1xx. `via` is scratch space.
-pub(super) fn to_client<C: Client>(
+pub(crate) fn to_client<C: Client>(
     client: &mut C,
     response: &Response<'_>,
     persistence: Option<Persistence>,

@@ -114,6 +114,8 @@ impl Record {
                 protocol: match request.head.version {
                     Version::Http10 => Protocol::Http10,
                     Version::Http11 => Protocol::Http11,
+                    Version::Http2 => Protocol::Http2,
+                    Version::Http3 => Protocol::Http3,
                 },
                 tls: request.arrival.tls,
             },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use busbar_registry::Routing;
 
-use super::{Request, Unserved, connect::refused};
+use super::{Request, Unserved};
 use crate::{
     h1::field::Kind,
     route::{
@@ -38,7 +38,7 @@ pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Un
     if set.maintenance {
         return Err(Fault::Maintenance.into());
     }
-    let admission = admit(&app, &set).map_err(refused)?;
+    let admission = admit(&app, &set).map_err(Fault::from)?;
     let affinity = if set.routing.session_affinity { Affinity::of(request) } else { Affinity::default() };
     Ok(Selected { routing: Arc::clone(&set.routing), app, affinity, _admission: admission })
 }

@@ -5,10 +5,10 @@
 
 use std::{fmt, sync::Arc};
 
-use arc_swap::ArcSwap;
 use busbar_registry::{AppName, Routing, WebFormation};
 
 use super::{dyno::Dyno, load::AppLoad};
+use crate::sync::ArcSwap;
 
 /// An app. A dyno coming or going swaps its [`DynoSet`] and touches nothing else in the table.
 pub struct App {

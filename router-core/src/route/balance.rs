@@ -38,9 +38,9 @@ pub enum Choice {
         /// [`Moment::NEVER`] when none is in it.
         until: Moment,
     },
-    /// Every dyno left to try is in quarantine; the first one leaves it then.
+    /// Every dyno left to try is in quarantine.
     AllQuarantined {
-        /// Not before this is another choice worth the while.
+        /// The first dyno of all leaves it then, if not for this request then for another one that waits.
         until: Moment,
     },
     /// The request has tried them all.
@@ -199,20 +199,18 @@ impl<'a> Field<'a> {
 
     /// Why no dyno could be picked.
     fn why_none(&self) -> Choice {
-        let (mut busy, mut untried_back, mut back) = (false, None, Moment::NEVER);
+        let (mut busy, mut untried_away, mut back) = (false, false, Moment::NEVER);
         for dyno in &self.set.dynos {
             let (untried, until) = (self.untried(dyno), self.away(dyno));
             busy |= untried && until.is_none();
+            untried_away |= untried && until.is_some();
             back = back.min(until.unwrap_or(Moment::NEVER));
-            if untried && let Some(until) = until {
-                untried_back = Some(untried_back.map_or(until, |soonest| until.min(soonest)));
-            }
         }
-        match untried_back {
+        match self.len() {
+            0 => Choice::NoneUp,
             _ if busy => Choice::AllBusy { until: back },
-            Some(until) => Choice::AllQuarantined { until },
-            None if self.len() == 0 => Choice::NoneUp,
-            None => Choice::AllTried,
+            _ if untried_away => Choice::AllQuarantined { until: back },
+            _ => Choice::AllTried,
         }
     }
 }

@@ -13,14 +13,12 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{
-            AtomicU32, AtomicU64,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::Ordering::{Relaxed, SeqCst},
     },
 };
 
 use super::{admit::WaitList, dyno::Dyno};
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// One dyno's load as all workers of this router see it. It fills a cache line of its own, so that requests to two
 /// dynos never contend for one line.

@@ -43,6 +43,11 @@ impl RouteTable {
         TableReader { hosts: Cache::new(Arc::clone(&self.hosts)) }
     }
 
+    /// The app that answers for `host`, as [`TableReader::find`]: for threads that find too seldom to keep a view.
+    pub fn find(&self, host: &str) -> Option<Arc<App>> {
+        self.hosts.load().find(host).cloned()
+    }
+
     /// How many hosts, wildcards included, lead to an app.
     pub fn hosts(&self) -> usize {
         self.hosts.load().len()

@@ -60,6 +60,17 @@ pub(crate) struct Seat {
     pub(crate) sockets: Vec<Door>,
     /// Shared by all workers; `None`: each client may have any number of connections.
     pub(crate) clients: Option<Arc<Clients>>,
+    /// Requests that come from elsewhere in the process.
+    #[cfg(feature = "tower")]
+    pub(crate) jobs: Option<crate::service::job::Jobs>,
+}
+
+#[cfg(feature = "tower")]
+impl Seat {
+    fn without_jobs(mut self) -> (Self, Option<crate::service::job::Jobs>) {
+        let jobs = self.jobs.take();
+        (self, jobs)
+    }
 }
 
 /// Starts a worker on a thread of its own.
@@ -76,6 +87,8 @@ pub(crate) fn spawn(number: usize, mut seat: Seat) -> io::Result<thread::JoinHan
 
 /// Serves until the drain is over.
 async fn live(seat: Seat, doors: Vec<OpenDoor>) {
+    #[cfg(feature = "tower")]
+    let (seat, jobs) = seat.without_jobs();
     let (mut drain, clients) = (seat.drain.clone(), seat.clients.clone());
     let places = Arc::new(Semaphore::new(seat.options.connections_per_worker.min(Semaphore::MAX_PERMITS)));
     let worker = Rc::new(Worker::new(seat));
@@ -89,6 +102,11 @@ async fn live(seat: Seat, doors: Vec<OpenDoor>) {
         })
         .map(|gate| tokio::task::spawn_local(accept(Rc::new(gate), Arc::clone(&places))))
         .collect();
+    #[cfg(feature = "tower")]
+    let accepting = {
+        let jobs = jobs.map(|jobs| tokio::task::spawn_local(jobs.serve(Rc::clone(&worker))));
+        accepting.into_iter().chain(jobs)
+    };
     let ticking = tokio::task::spawn_local(tick(Rc::clone(&worker)));
 
     let patience = drain.begun().await;
@@ -122,6 +140,7 @@ async fn tick(worker: Rc<Worker>) {
         let now = worker.now();
         worker.sweep.run(now);
         worker.pool.tidy(now);
+        worker.buffers.tidy();
         worker.counters.kept.set(worker.pool.kept() as u64);
         let dropped = worker.log.hand_over();
         worker.counters.log_lines_dropped.add(dropped);
@@ -275,7 +294,7 @@ async fn serve<T: Transport>(open: Open, connection: Connection<T>, peer: Peer) 
 }
 
 /// Lets `deed` look at the clock whenever it wakes.
-async fn awake<T>(worker: &Worker, mut deed: Pin<&mut impl Future<Output = T>>) -> T {
+pub(crate) async fn awake<T>(worker: &Worker, mut deed: Pin<&mut impl Future<Output = T>>) -> T {
     worker.clock.look();
     poll_fn(|cx| {
         worker.clock.look();

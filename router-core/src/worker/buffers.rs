@@ -20,9 +20,8 @@ pub(crate) const SMALL: usize = 16 * 1024;
 /// lent first, so that the bytes of one transfer are still in the core's cache at the next.
 pub(crate) const BIG: usize = 256 * 1024;
 
-/// How many free blocks of each size a worker keeps: 4 MiB of small ones, 4 MiB of big ones.
+/// How many free small blocks a worker keeps: 4 MiB. Free big ones are kept for as long as they are needed now and then.
 const SMALL_KEPT: usize = 256;
-const BIG_KEPT: usize = 16;
 /// How many big blocks may be lent at a time, 16 MiB; beyond that bodies make do with small ones.
 const BIG_LENT: usize = 64;
 const DESKS_KEPT: usize = 256;
@@ -37,6 +36,8 @@ pub(crate) struct Buffers {
     #[expect(clippy::vec_box, reason = "a lent desk is moved around, a pointer is cheaper to move")]
     desks: RefCell<Vec<Box<Desk>>>,
     big_lent: Cell<usize>,
+    /// The fewest big blocks that were free at a time since the last look.
+    big_idle: Cell<usize>,
     held: Cell<usize>,
 }
 
@@ -53,8 +54,20 @@ impl Buffers {
             return self.small();
         }
         self.big_lent.set(self.big_lent.get() + 1);
-        let block = self.big.borrow_mut().pop().unwrap_or_else(|| zeroed(BIG));
+        let mut free = self.big.borrow_mut();
+        let block = free.pop().unwrap_or_else(|| zeroed(BIG));
+        self.big_idle.set(self.big_idle.get().min(free.len()));
+        drop(free);
         Buffer { block, start: 0, end: 0, home: Rc::clone(self) }
+    }
+
+    /// Gives back some of the big blocks that nobody needed since the last call: a new one is costly to clear, so
+    /// those that a load needs stay, and those that the last one needed go within seconds.
+    pub(crate) fn tidy(&self) {
+        let mut free = self.big.borrow_mut();
+        let idle = self.big_idle.replace(free.len()).min(free.len());
+        free.drain(..idle.div_ceil(16));
+        self.big_idle.set(free.len());
     }
 
     /// Room for holding a block of what a slow client has not taken yet, if there is some left.
@@ -77,7 +90,7 @@ impl Buffers {
             SMALL => (&self.small, SMALL_KEPT),
             BIG => {
                 self.big_lent.set(self.big_lent.get().saturating_sub(1));
-                (&self.big, BIG_KEPT)
+                (&self.big, BIG_LENT)
             }
             _ => return,
         };
@@ -267,7 +280,22 @@ mod tests {
         assert_eq!(buffers.passage().block.len(), SMALL);
         drop(lent);
         assert_eq!(buffers.passage().block.len(), BIG);
-        assert_eq!(buffers.big.borrow().len(), BIG_KEPT);
+        assert_eq!(buffers.big.borrow().len(), BIG_LENT);
+    }
+
+    #[test]
+    fn big_blocks_that_nobody_needs_any_more_are_given_back() {
+        let buffers = Rc::new(Buffers::default());
+        drop((0..BIG_LENT).map(|_| buffers.passage()).collect::<Vec<_>>());
+        buffers.tidy();
+        let needed = || (0..10).map(|_| buffers.passage()).collect::<Vec<_>>();
+        for _ in 0..100 {
+            drop(needed());
+            buffers.tidy();
+        }
+        assert_eq!(buffers.big.borrow().len(), 10);
+        (0..100).for_each(|_| buffers.tidy());
+        assert_eq!(buffers.big.borrow().len(), 0);
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl<T: Transport> Client for H1Client<'_, T> {
             (Some(Persistence::KeepAlive), Version::Http10) => {
                 forward::line(self.out, b"Connection", b"keep-alive");
             }
-            (Some(Persistence::KeepAlive), Version::Http11) | (None, _) => {}
+            (Some(Persistence::KeepAlive), _) | (None, _) => {}
         }
         self.out.extend_from_slice(b"\r\n");
     }

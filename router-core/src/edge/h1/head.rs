@@ -16,7 +16,7 @@ use crate::{
     route::{
         Fault, Moment,
         fault::RequestFlaw,
-        forward::{Arrival, Said},
+        forward::{Arrival, Said, TrustedProxies},
     },
     worker::{
         Worker,
@@ -206,15 +206,14 @@ fn skip_empty_lines(text: &mut Buffer, before: &mut usize) -> Result<(), Fault> 
 }
 
 /// How the request got here: as its connection says, and, if the other end of it is trusted, as that one says.
-pub(super) fn arrival(
-    worker: &Worker,
+pub(crate) fn arrival(
+    trusted: &TrustedProxies,
     peer: &Peer,
     head: &RequestHead,
     fields: &[Field],
     bytes: &[u8],
 ) -> Arrival {
     let arrival = Arrival::direct(peer.client, peer.tls, head.host.port());
-    let trusted = &worker.options.trusted_proxies;
     if !arrival.peer.is_some_and(|peer| trusted.contains(peer)) {
         return arrival;
     }

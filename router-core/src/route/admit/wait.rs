@@ -14,36 +14,39 @@
 //! it, hence J1 before S2: the drop sees the waiter and calls it. The publisher's new set is S1 in the same way
 //! (swap, fence, read), with the set in place of the count.
 //!
-//! *Who joins looks once,* unless somebody before it waits for any dyno: that one is called for whatever is given back,
-//! and calls the next when there is more. Who changes what it wants looks once more.
+//! *Who joins looks once,* unless somebody before it takes any dyno: that one is called for whatever is given back,
+//! and calls the next when there is more. Who has tried some dynos does not take any. Who changes what it wants looks once more.
 //!
 //! *A call is not lost in a waiter.* A [`Call`] stays until [`Waiting::poll_turn`] takes it under the lock, and a call
 //! between a turn that failed and the next poll finds none, is put there, and that poll is ready at once. A waiter that
 //! leaves with a call unused hands it on; so does one that was called for one dyno's place and took another's, and one that
 //! has tried the only dyno that is free ([`Waiting::pass_on`]). So while there is both a free place and one who can use it, such a one is called or has its turn.
 //!
-//! *The end of a quarantine calls nobody.* The first in the queue looks for itself then ([`Waiting::is_first`]); when the first
-//! leaves while a dyno is in quarantine, the next one looks, and so knows when.
+//! *Who wants a dyno learns when that is left alone,* and then takes any: whoever was called for a place there in vain calls the
+//! next who wants it.
+//!
+//! *The end of a quarantine calls nobody.* The first in the queue that waits for any dyno looks for itself then
+//! ([`Waiting::is_first`]); when it leaves or wants a certain one, the next such one looks, and so knows when.
 
 use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering::SeqCst, fence},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering::SeqCst},
     task::{Context, Poll, Waker},
 };
 
 use super::Refused;
-use crate::route::{
-    Moment,
-    app::{App, DynoSet},
-    balance::Field,
-    dyno::DynoKey,
-    load::AppLoad,
-    retry::Tried,
+use crate::{
+    route::{
+        Moment,
+        app::{App, DynoSet},
+        balance::Field,
+        dyno::DynoKey,
+        load::AppLoad,
+        retry::Tried,
+    },
+    sync::{AtomicU32, Mutex, MutexGuard, fence},
 };
 
 /// Who waits for a dyno of one app.
@@ -65,6 +68,8 @@ struct Place {
     ticket: u64,
     /// No other dyno will do.
     wants: Option<DynoKey>,
+    /// It has tried some dynos, and will not take those.
+    is_choosy: bool,
     /// It may choose a dyno, and does not know yet.
     called: Option<Call>,
     waker: Option<Waker>,
@@ -108,7 +113,17 @@ impl WaitList {
         self.call_from(0, dyno);
     }
 
-    /// The same among those with at least that ticket.
+    /// Calls the first one behind that ticket that wants this very dyno and is not called yet.
+    fn call_who_wants(&self, dyno: DynoKey, behind: u64) {
+        let fits =
+            |place: &&mut Place| place.ticket > behind && place.wants == Some(dyno) && place.called.is_none();
+        let waker = self.lock().places.iter_mut().find(fits).and_then(|place| place.call(Call::Place(dyno)));
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The same as [`Self::call_for`] among those with at least that ticket.
     fn call_from(&self, ticket: u64, dyno: DynoKey) {
         if self.is_empty() {
             return;
@@ -121,10 +136,13 @@ impl WaitList {
         }
     }
 
-    /// Calls the first one, if it is not called yet.
+    /// Calls the first one that waits for any dyno, if it is not called yet.
     fn call_first(&self) {
         let call = |place: &mut Place| place.call(Call::Look);
-        let waker = self.lock().places.front_mut().filter(|place| place.called.is_none()).and_then(call);
+        let mut queue = self.lock();
+        let first = queue.places.iter_mut().find(|place| place.wants.is_none());
+        let waker = first.filter(|place| place.called.is_none()).and_then(call);
+        drop(queue);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -169,6 +187,11 @@ impl Queue {
     fn find_mut(&mut self, ticket: u64) -> Option<&mut Place> {
         self.find(ticket).and_then(|at| self.places.get_mut(at))
     }
+
+    /// Whether it is the first one that waits for any dyno.
+    fn is_first(&self, ticket: u64) -> bool {
+        self.places.iter().find(|place| place.wants.is_none()).is_some_and(|first| first.ticket == ticket)
+    }
 }
 
 /// One request's place in the queue. Wait for its [turn](Self::turn), take the app's set anew and choose; then either
@@ -184,7 +207,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Joins the end of the app's queue, for a place at one dyno or at any. If nobody waits there for any dyno, the first
+    /// Joins the end of the app's queue, for a place at one dyno or at any. If nobody there takes any dyno, the first
     /// turn is at once, because what was found before may no longer hold.
     ///
     /// # Errors
@@ -196,10 +219,12 @@ impl Waiting {
             if u32::try_from(queue.places.len()).is_ok_and(|waiting| waiting >= limit) {
                 return Err(Refused::BacklogTooDeep);
             }
-            let looks = wants.is_some() || queue.places.iter().all(|place| place.wants.is_some());
+            let takes_any = |place: &Place| place.wants.is_none() && !place.is_choosy;
+            let looks = wants.is_some() || !queue.places.iter().any(takes_any);
             let ticket = queue.next_ticket;
             queue.next_ticket += 1;
-            queue.places.push_back(Place { ticket, wants, called: looks.then_some(Call::Look), waker: None });
+            let called = looks.then_some(Call::Look);
+            queue.places.push_back(Place { ticket, wants, is_choosy: false, called, waker: None });
             load.waits.waiting.fetch_add(1, SeqCst);
             ticket
         };
@@ -211,21 +236,29 @@ impl Waiting {
     /// once.
     pub fn want(&self, wants: Option<DynoKey>) {
         let mut queue = self.load.waits.lock();
-        if let Some(place) = queue.find_mut(self.ticket).filter(|place| place.wants != wants) {
-            (place.wants, place.called) = (wants, Some(Call::Look));
+        let was_first = queue.is_first(self.ticket);
+        let Some(place) = queue.find_mut(self.ticket).filter(|place| place.wants != wants) else { return };
+        (place.wants, place.called) = (wants, Some(Call::Look));
+        drop(queue);
+        if was_first {
+            self.load.waits.call_first();
         }
     }
 
-    /// It found no dyno of `set` among those it has not tried. If there is one for others, who comes after it is called.
+    /// It has tried some dynos, and found none of `set` among the others. If there is one for others, who comes after it is
+    /// called, and who joins will look.
     pub fn pass_on(&self, set: &DynoSet, now: Moment) {
+        if let Some(place) = self.load.waits.lock().find_mut(self.ticket) {
+            place.is_choosy = true;
+        }
         if let Some(dyno) = Field::new(set, Tried::none(), now).any_free() {
             self.load.waits.call_from(self.ticket + 1, dyno.key);
         }
     }
 
-    /// Whether nobody came before it. Then it looks for itself when a quarantine ends.
+    /// Whether it waits for any dyno and nobody before it does. Then it looks for itself when a quarantine ends.
     pub fn is_first(&self) -> bool {
-        self.load.waits.lock().places.front().is_none_or(|first| first.ticket == self.ticket)
+        self.load.waits.lock().is_first(self.ticket)
     }
 
     /// Ready when it is this request's turn to choose; each turn is told once. Polling again means that choosing found
@@ -233,6 +266,7 @@ impl Waiting {
     pub fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // Cloned, and its predecessor dropped, outside the lock: a waker's code is somebody else's.
         let mut waker = Some(context.waker().clone());
+        let vain = self.turn.take();
         let mut queue = self.load.waits.lock();
         self.turn = match queue.find_mut(self.ticket) {
             Some(place) => {
@@ -242,6 +276,9 @@ impl Waiting {
             None => Some(Call::Look),
         };
         drop(queue);
+        if let Some(Call::Place(dyno)) = vain {
+            self.load.waits.call_who_wants(dyno, self.ticket);
+        }
         if self.turn.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -275,10 +312,11 @@ impl Waiting {
     fn leave(&mut self) -> (Option<Call>, bool) {
         let mut queue = self.load.waits.lock();
         let Some(at) = queue.find(self.ticket) else { return (None, false) };
+        let first = queue.is_first(self.ticket);
         let place = queue.places.remove(at);
         self.load.waits.waiting.fetch_sub(1, SeqCst);
         drop(queue);
-        (place.and_then(|place| place.called), at == 0)
+        (place.and_then(|place| place.called), first)
     }
 }
 
