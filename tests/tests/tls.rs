@@ -5,6 +5,8 @@
 //! - [`handshakes`]: those that are slow, many, failing, or no TLS at all; certificates swapped under load.
 //! - [`traffic`]: bodies, pipelines, tunnels, ends.
 
+#![expect(clippy::panic, reason = "a test says what it needs by failing")]
+
 mod client;
 mod handshakes;
 mod names;

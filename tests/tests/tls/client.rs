@@ -23,7 +23,6 @@ use rustls::{
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(super) der: CertificateDer<'static>,
-    pub(super) pem: String,
 }
 
 impl Authority {
@@ -32,8 +31,8 @@ impl Authority {
         let mut params = CertificateParams::new(vec![]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).expect("it can be signed");
-        let (der, pem) = (certificate.der().clone(), certificate.pem());
-        Self { issuer: Issuer::new(params, key), der, pem }
+        let der = certificate.der().clone();
+        Self { issuer: Issuer::new(params, key), der }
     }
 
     /// A certificate for these names.
