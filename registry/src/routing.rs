@@ -109,6 +109,10 @@ pub struct Routing {
     pub dyno_keepalive_ms: Millis,
     /// The router answers `Expect: 100-continue` itself. False: the dyno does, end to end.
     pub answer_continue: bool,
+    /// Requests over plain HTTP are sent to `https://` instead of a dyno.
+    pub https_redirect: bool,
+    /// Browsers are told to use TLS only, for so long (`Strict-Transport-Security`). `None`: they are not.
+    pub hsts_seconds: Option<u32>,
     /// Shown in a frame in place of our own page for H-codes.
     pub error_page_url: Option<String>,
     /// Shown in a frame in place of our own maintenance page (H80).
@@ -142,6 +146,8 @@ impl Default for Routing {
             response_buffer_bytes: 1024 * 1024,
             dyno_keepalive_ms: Millis::from_secs(90),
             answer_continue: true,
+            https_redirect: false,
+            hsts_seconds: None,
             error_page_url: None,
             maintenance_page_url: None,
         }

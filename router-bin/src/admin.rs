@@ -22,7 +22,7 @@ use axum::{
     routing::{get, post},
 };
 use busbar_registry::Snapshot;
-use router_core::server::Meter;
+use router_core::{server::Meter, tls::CertificateStore};
 use tokio::sync::watch;
 
 use self::socket::AdminSocket;
@@ -44,6 +44,8 @@ pub(crate) struct Admin {
     pub(crate) known: Option<Arc<dyn Known>>,
     /// What its router carries.
     pub(crate) meter: Option<Meter>,
+    /// What its router shows to clients that speak TLS.
+    pub(crate) certificates: Option<Arc<CertificateStore>>,
     /// The dynos it runs.
     pub(crate) dynos: Option<Arc<dyn Dynos>>,
     /// How its configuration is read again.

@@ -2,12 +2,14 @@
 //!
 //! - [`router()`]: `busbar router`. [`up()`]: `busbar up`. [`runtime()`]: `busbar runtime`. Each is a checklist.
 //! - [`edge`]: the router's server; [`feed`]: the registry → its table; [`drained`]: its table → the runtime.
+//! - [`certificates`]: what is shown to clients that speak TLS, read again when its files change.
 //! - [`access_log`]: where its lines go; [`printer`]: what `up` shows.
 //! - [`local`]: the app of a directory; [`dynos`]: what the admin API asks it.
 //! - [`registry_wire`]: the registry for runtimes elsewhere.
 //! - [`signals`], [`systemd`]: what the machine wants of us, and what it is told.
 
 pub(crate) mod access_log;
+mod certificates;
 mod drained;
 mod dynos;
 mod edge;

@@ -24,6 +24,7 @@ use busbar_registry::{Address, AppRecord};
 use router_core::{
     route::forward::TrustedProxies,
     server::{RequestLimits, RequestPolicy, ResponseLimits, ServerOptions, listen::ProxyProtocol},
+    tls::TlsPolicy,
 };
 
 pub(crate) use overrides::Overrides;
@@ -57,6 +58,10 @@ pub(crate) struct Config {
     pub(crate) registry: Option<RegistryListen>,
     /// Where the line about each request goes.
     pub(crate) access_log: AccessLogTo,
+    /// What is shown to clients that speak TLS.
+    pub(crate) certificates: Vec<CertificateFiles>,
+    /// Bounds on TLS handshakes.
+    pub(crate) handshakes: Handshakes,
     /// The apps of the file.
     pub(crate) apps: Vec<DeclaredApp>,
 }
@@ -70,11 +75,39 @@ pub(crate) struct ListenAt {
     pub(crate) mode: u32,
     /// Each connection begins with a PROXY header, from these proxies.
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
+    /// Its connections speak TLS.
+    pub(crate) tls: Option<TlsPolicy>,
+}
+
+/// A certificate that is shown, and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CertificateFiles {
+    /// The server's own certificate, then those that signed it.
+    pub(crate) chain: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
+    /// It is shown to clients that ask for a name that nobody has, or for none.
+    pub(crate) default: bool,
+}
+
+/// Bounds on TLS handshakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handshakes {
+    /// How long one may take.
+    pub(crate) timeout: Duration,
+    /// How many at a time, over all workers. `None`: the router's own number for each worker.
+    pub(crate) at_once: Option<usize>,
+}
+
+impl Default for Handshakes {
+    fn default() -> Self {
+        Self { timeout: ServerOptions::default().handshake_timeout, at_once: None }
+    }
 }
 
 impl From<Address> for ListenAt {
     fn from(address: Address) -> Self {
-        Self { address, mode: 0o660, proxy_protocol: None }
+        Self { address, mode: 0o660, proxy_protocol: None, tls: None }
     }
 }
 
@@ -193,6 +226,7 @@ impl Config {
         let keys = [
             ("where it listens", self.listen != next.listen),
             ("`workers`", self.workers != next.workers),
+            ("[tls]", self.handshakes != next.handshakes),
             ("[limits]", self.limits != next.limits),
             ("[edge]", self.edge != next.edge),
             ("[admin]", self.admin != next.admin),

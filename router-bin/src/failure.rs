@@ -58,6 +58,12 @@ pub(crate) enum Failure {
     /// The registry says no.
     #[error(transparent)]
     Registry(#[from] Refusal),
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] router_core::tls::CertificateError),
+    /// TLS itself.
+    #[error(transparent)]
+    Tls(#[from] router_core::tls::TlsError),
     /// Told to stop a second time.
     #[error("stopped at once: what was still open was cut")]
     Interrupted,
@@ -119,9 +125,11 @@ impl Failure {
     /// What the program returns. `None`: nothing is wrong after all.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match self {
-            Self::Config(_) | Self::Declared(_) | Self::App(_) | Self::EnvFile { .. } => {
-                Some(Exit::Configuration)
-            }
+            Self::Config(_)
+            | Self::Certificate(_)
+            | Self::Declared(_)
+            | Self::App(_)
+            | Self::EnvFile { .. } => Some(Exit::Configuration),
             Self::Usage(_) => Some(Exit::Usage),
             Self::Interrupted => Some(Exit::Interrupted),
             Self::Registry(Refusal::Unreachable { .. }) => Some(Exit::Unreachable),
@@ -130,6 +138,7 @@ impl Failure {
             Self::Call(_)
             | Self::File { .. }
             | Self::System { .. }
+            | Self::Tls(_)
             | Self::Runtime(_)
             | Self::Deploy(_)
             | Self::Registry(_) => Some(Exit::Failed),

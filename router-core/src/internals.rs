@@ -111,7 +111,14 @@ impl Heads {
         let (limits, policy) = (&worker.options.request_limits, worker.options.request_policy);
         let head = request::parse(bytes, limits, policy, &mut desk.request_fields).ok()??;
         let received = worker.now();
-        let request = Request { bytes, fields: &desk.request_fields, head: &head, arrival, received };
+        let request = Request {
+            bytes,
+            fields: &desk.request_fields,
+            head: &head,
+            arrival,
+            received,
+            misdirected: false,
+        };
         desk.forwarded_for.clear();
         forward::forwarded_for(&mut desk.forwarded_for, std::iter::empty(), arrival.client);
         let mut papers = Papers {
@@ -131,7 +138,7 @@ impl Heads {
         let head = response::parse(bytes, &worker.options.response_limits, fields).ok()??;
         let mut page = page::Page::new(keeps_chunks);
         let persistence = (head.status >= 200).then_some(Persistence::KeepAlive);
-        let response = Response { head: &head, fields, bytes, cookie: None };
+        let response = Response { head: &head, fields, bytes, cookie: None, hsts: None };
         to_client(&mut page, &response, persistence, &mut desk.via);
         Some(page.text())
     }

@@ -3,7 +3,8 @@
 //! - [`Transport`]: one connection: wait without a buffer, receive into a lent one, send from several, close.
 //! - [`Socket`]: the kernel's: TCP or a socket file, whichever side it is on.
 //!
-//! `proxy/` knows only this, so another backend (TLS, io_uring, memory) stands beside TCP without touching it.
+//! `proxy/` knows only this, so other backends (TLS: [`crate::tls::session`]; io_uring, memory) stand beside TCP without
+//! touching it.
 
 use std::{
     io::{self, IoSlice},
@@ -43,6 +44,22 @@ pub(crate) trait Transport: 'static {
     /// # Errors
     /// Those of the socket.
     fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready when nothing of what was taken by [`Transport::poll_send`] is held back any more.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says goodbye in an orderly end, where that means something and as far as it goes without waiting.
+    fn farewell(&mut self) {}
+
+    /// Whether a request for this host may come over this connection.
+    fn serves(&self, _host: &str) -> bool {
+        true
+    }
 }
 
 /// A connection of the kernel's. One type for both sides and both kinds, so that the proxy is compiled once.
@@ -98,5 +115,14 @@ impl<T: Transport> Transport for Box<T> {
     }
     fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         (**self).poll_close_send(cx)
+    }
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(cx)
+    }
+    fn farewell(&mut self) {
+        (**self).farewell();
+    }
+    fn serves(&self, host: &str) -> bool {
+        (**self).serves(host)
     }
 }

@@ -3,6 +3,7 @@
 //! Start here:
 //! - [`route`]: DECIDES. Hosts, apps, dynos, balance, limits, faults. No sockets, no clocks.
 //! - [`server::Server`]: threads that accept connections and route them by a [`route::table::RouteTable`].
+//! - [`tls::Terminator`]: what a listener that speaks TLS is given; [`tls::CertificateStore`]: its certificates.
 //! - `service::RouterService` (feature `tower`): the same behind a server of your own, axum or hyper.
 //! - `pingora::PingoraRouter` (feature `pingora`): the same decisions within pingora.
 //! - [`observe::AccessLog`]: where the router's log lines go.
@@ -26,6 +27,7 @@ pub mod server;
 #[cfg(feature = "tower")]
 pub mod service;
 pub(crate) mod sync;
+pub mod tls;
 pub(crate) mod upstream;
 pub(crate) mod worker;
 

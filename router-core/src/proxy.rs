@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     h1::{field::Field, request::RequestHead},
-    route::{Fault, Moment, RequestClock, forward::Arrival},
+    route::{Fault, Moment, RequestClock, forward::Arrival, logline::Tls},
     worker::{Worker, sweep::Timer},
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Request<'a> {
     pub(crate) arrival: Arrival,
     /// When its head had been read.
     pub(crate) received: Moment,
+    /// Its host is not served over its connection (H31).
+    pub(crate) misdirected: bool,
 }
 
 /// What one request writes on.
@@ -95,7 +97,8 @@ pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
     };
     let after = match carried {
         Ok(Ok(after)) => after,
-        Ok(Err(fault)) => answer::fault(&mut call, &mut record, fault).await,
+        Ok(Err(Unserved::Fault(fault))) => answer::fault(&mut call, &mut record, fault).await,
+        Ok(Err(Unserved::Redirect)) => answer::to_https(&mut call, &mut record).await,
         Err(Panicked) => {
             call.worker.counters.panics.add(1);
             tracing::error!(
@@ -110,6 +113,19 @@ pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
     after
 }
 
+/// Why a request gets no response of a dyno.
+enum Unserved {
+    Fault(Fault),
+    /// It came over plain HTTP, and its app wants TLS.
+    Redirect,
+}
+
+impl From<Fault> for Unserved {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 struct Panicked;
 
 /// A panic ends one request, not its worker.
@@ -122,7 +138,7 @@ async fn unless_it_panics<T>(mut deed: Pin<&mut impl Future<Output = T>>) -> Res
     .await
 }
 
-async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result<After, Fault> {
+async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result<After, Unserved> {
     let selected = select::app(call.worker, &call.request)?;
     head::to_dyno(call.worker, &call.request, &selected.routing, &record.request_id, &mut call.papers);
     if call.request.head.expects_continue && selected.routing.answer_continue {
@@ -138,9 +154,9 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
         record.judge(&selected, outcome.as_ref().err(), call.worker.now());
         match outcome {
             Ok(after) => return Ok(after),
-            Err(Trouble::Fault(fault)) => return Err(fault),
+            Err(Trouble::Fault(fault)) => return Err(fault.into()),
             Err(Trouble::Stale(_)) if !selected.app.load.may_retry(&selected.routing, call.worker.now()) => {
-                return Err(Fault::ClosedWithoutResponse);
+                return Err(Fault::ClosedWithoutResponse.into());
             }
             Err(Trouble::Stale(taken)) => {
                 call.worker.counters.retries.add(1);
@@ -156,7 +172,7 @@ pub(crate) async fn refuse<C: Client>(
     worker: &Worker,
     timer: &Timer,
     client: &mut C,
-    from: Option<IpAddr>,
+    from: (Option<IpAddr>, Tls),
     first_line: &[u8],
     fault: Fault,
 ) -> After {
@@ -270,7 +286,14 @@ mod tests {
         let desk = desk.get();
         let (client, timer) = (&mut Panicking::default(), &Timer::new(&worker.sweep));
         let arrival = Arrival::direct(IpAddr::from([127, 0, 0, 1]), false, None);
-        let request = Request { bytes, fields: &fields, head: &head, arrival, received: worker.now() };
+        let request = Request {
+            bytes,
+            fields: &fields,
+            head: &head,
+            arrival,
+            received: worker.now(),
+            misdirected: false,
+        };
         let papers = Papers {
             to_dyno: &mut desk.to_dyno,
             forwarded_for: &mut desk.forwarded_for,

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     observe::{counters::Counters, log_buffer::LogBuffer},
@@ -37,6 +37,8 @@ pub(crate) struct Worker {
     pub(crate) log: LogBuffer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) drain: DrainSignal,
+    /// Places for TLS handshakes under way.
+    pub(crate) handshakes: Semaphore,
     /// Client connections open now.
     pub(crate) open: Cell<usize>,
     /// One of them has just been closed.
@@ -56,6 +58,7 @@ impl Worker {
         let [ids @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = seed;
         let [.., a, b, c, d, e, f, g, h] = seed;
         Self {
+            handshakes: Semaphore::new(seat.options.handshakes_per_worker.min(Semaphore::MAX_PERMITS)),
             log: LogBuffer::new(seat.options.access_log.clone()),
             pool: Pool::new(seat.options.pool),
             options: seat.options,

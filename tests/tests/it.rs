@@ -9,6 +9,7 @@
 //! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`strict`]: one meaning or a refusal, on the wire in both directions; whom the router believes.
+//! - [`tls`]: encrypted connections, their certificates, and their ends.
 //! - [`clients`]: real clients: curl, Python, Node, Go, wrk, h2load.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
@@ -26,3 +27,4 @@ mod slow_clients;
 mod spec;
 mod stale;
 mod strict;
+mod tls;

@@ -24,8 +24,22 @@ pub(crate) struct State {
     pub(crate) uptime_seconds: u64,
     /// What its router carries; `None` without a router.
     pub(crate) traffic: Option<Traffic>,
+    /// What its router shows to clients that speak TLS.
+    #[serde(default)]
+    pub(crate) certificates: Vec<ShownCertificate>,
     /// The apps and dynos its router knows; `None` without a router.
     pub(crate) snapshot: Option<Snapshot>,
+}
+
+/// A certificate in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShownCertificate {
+    /// The names it is for.
+    pub(crate) names: Vec<String>,
+    /// Until when, as RFC 3339 writes it.
+    pub(crate) expires: String,
+    /// Whole days until then.
+    pub(crate) expires_in_days: u64,
 }
 
 /// `POST /v1/scale`, answered with a list of [`Scaled`]: the whole formation.

@@ -1,5 +1,7 @@
 //! What the router knows.
 
+use std::time::SystemTime;
+
 use axum::{
     Json,
     extract::State,
@@ -7,9 +9,11 @@ use axum::{
 };
 use busbar_registry::{AppRecord, DynoState, Snapshot};
 
+use router_core::tls::{Certificate, CertificateStore};
+
 use super::{
     Shared,
-    api::{self, RouteRow, not_here},
+    api::{self, RouteRow, ShownCertificate, not_here},
     traffic,
 };
 
@@ -27,8 +31,21 @@ pub(crate) async fn state(State(admin): Shared) -> Json<api::State> {
         traffic: admin.meter.as_ref().map(|meter| {
             traffic::read(meter, admin.known.as_ref().map(|known| known.queues()).unwrap_or_default())
         }),
+        certificates: admin.certificates.as_deref().map(shown).unwrap_or_default(),
         snapshot,
     })
+}
+
+fn shown(store: &CertificateStore) -> Vec<ShownCertificate> {
+    let now = SystemTime::now();
+    let one = |certificate: &Certificate| ShownCertificate {
+        names: certificate.names().to_vec(),
+        expires: jiff::Timestamp::try_from(certificate.expires())
+            .map(|at| at.to_string())
+            .unwrap_or_default(),
+        expires_in_days: certificate.expires().duration_since(now).unwrap_or_default().as_secs() / 86_400,
+    };
+    store.current().all().iter().map(one).collect()
 }
 
 /// `GET /v1/routes`

@@ -77,6 +77,7 @@ fn admin() -> Admin {
         readiness: Readiness::default(),
         known: Some(Arc::new(NothingKnown)),
         meter: None,
+        certificates: None,
         dynos: Some(Arc::new(FakeDynos::default())),
         reloads: None,
     }

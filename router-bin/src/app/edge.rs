@@ -10,8 +10,9 @@ use router_core::{
     server::{Listener, Meter, Server, ServerOptions, options::PoolBounds},
 };
 
+use super::certificates::Shown;
 use crate::{
-    config::{EdgeRules, Limits, ListenAt},
+    config::{EdgeRules, Handshakes, Limits, ListenAt},
     failure::Failure,
 };
 
@@ -19,15 +20,19 @@ use crate::{
 ///
 /// # Errors
 /// [`Failure::Bind`].
-pub(super) fn listeners(places: &[ListenAt], setting: &str) -> Result<Vec<Listener>, Failure> {
+pub(super) fn listeners(places: &[ListenAt], setting: &str, shown: &Shown) -> Result<Vec<Listener>, Failure> {
     let bind = |place: &ListenAt| {
         let bound = match &place.address {
             Address::Tcp(address) => Listener::bind(*address),
             Address::Unix(path) => Listener::bind_unix(path, place.mode),
         };
         let listener = bound.map_err(|error| cannot_bind(error.address, error.source, setting))?;
-        Ok(match &place.proxy_protocol {
+        let listener = match &place.proxy_protocol {
             Some(rule) => listener.with_proxy_protocol(rule.clone()),
+            None => listener,
+        };
+        Ok(match place.tls {
+            Some(policy) => listener.with_tls(shown.terminator(policy)?),
             None => listener,
         })
     };
@@ -76,7 +81,7 @@ impl Edge {
         table: &RouteTable,
         listeners: Vec<Listener>,
         workers: NonZeroUsize,
-        limits: Limits,
+        (limits, handshakes): (Limits, Handshakes),
         rules: EdgeRules,
         access_log: Option<Arc<dyn AccessLog>>,
     ) -> Result<Self, Failure> {
@@ -92,6 +97,10 @@ impl Edge {
                 total: limits.kept_connections.map_or(usual.pool.total, |n| n.div_ceil(workers.get())),
             },
             head_timeout: limits.head_timeout,
+            handshake_timeout: handshakes.timeout,
+            handshakes_per_worker: handshakes
+                .at_once
+                .map_or(usual.handshakes_per_worker, |n| n.div_ceil(workers.get())),
             keepalive_timeout: limits.keepalive_timeout,
             request_limits: limits.request,
             response_limits: limits.response,

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     access_log::{LineThread, Opened, Writer},
+    certificates::{self, Shown},
     edge::{self, Edge},
     feed::Feed,
     registry_wire::RegistryWire,
@@ -43,7 +44,8 @@ struct Source {
 async fn route(source: Source, config: Config) -> Result<(), Failure> {
     raise_file_limit();
     let mut signals = Signals::listen()?;
-    let listeners = edge::listeners(&config.listen, "`listen`")?;
+    let shown = Shown::start(&config.certificates)?;
+    let listeners = edge::listeners(&config.listen, "`listen`", &shown)?;
     let socket = admin_socket(config.admin.as_ref()).await?;
     let wire = match &config.registry {
         Some(registry) => Some(RegistryWire::bind(registry).await?),
@@ -55,7 +57,8 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
     feed.declare(config.apps.clone()).await?;
     let inlet = (config.access_log != config::AccessLogTo::Off).then(|| log.inlet());
-    let edge = Edge::start(&table, listeners, config.workers, config.limits, config.edge.clone(), inlet)?;
+    let bounds = (config.limits, config.handshakes);
+    let edge = Edge::start(&table, listeners, config.workers, bounds, config.edge.clone(), inlet)?;
 
     let (stop, stopped) = watch::channel(false);
     let (reloads, asked) = Reloads::new();
@@ -68,6 +71,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
             readiness: readiness.clone(),
             known: Some(feed.known()),
             meter: Some(edge.meter()),
+            certificates: Some(shown.store()),
             dynos: None,
             reloads: Some(reloads),
             stop: stopped.clone(),
@@ -79,7 +83,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     systemd::ready();
     announce(&edge, &config, at.as_ref());
 
-    let mut routing = Routing { source, config, feed, log };
+    let mut routing = Routing { source, config, feed, log, shown };
     routing.until_stop(&mut signals, asked).await;
 
     readiness.draining();
@@ -122,8 +126,12 @@ pub(super) async fn admin_socket(listen: Option<&AdminListen>) -> Result<Option<
 }
 
 fn announce(edge: &Edge, config: &Config, admin: Option<&Endpoint>) {
-    for address in edge.addresses() {
-        let scheme = if address.tcp().is_some() { "http://" } else { "" };
+    for (address, listener) in edge.addresses().iter().zip(&config.listen) {
+        let scheme = match (address.tcp(), listener.tls) {
+            (Some(_), Some(_)) => "https://",
+            (Some(_), None) => "http://",
+            (None, _) => "",
+        };
         out::note(format_args!("listening on {scheme}{address}"));
     }
     let admin = admin.map_or_else(|| "off".to_owned(), Endpoint::to_string);
@@ -146,6 +154,7 @@ struct Routing {
     config: Config,
     feed: Feed,
     log: LineThread,
+    shown: Shown,
 }
 
 impl Routing {
@@ -155,8 +164,11 @@ impl Routing {
         signals: &mut Signals,
         mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
     ) {
+        let mut look = tokio::time::interval(certificates::LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = look.tick() => self.shown.look(),
                 signal = signals.next() => match signal {
                     Signal::Stop => return,
                     Signal::HangUp => drop(self.reload().await),
@@ -193,6 +205,7 @@ impl Routing {
             return Err(format!("only a restart can change {keys} as {file} does; nothing was changed"));
         }
         let log = Opened::open(&next.access_log).map_err(|failure| failure.to_string())?;
+        self.shown.read(&next.certificates).map_err(|error| error.to_string())?;
         self.feed.declare(next.apps.clone()).await.map_err(|refused| refused.to_string())?;
         if !self.log.reopen(log) {
             tracing::warn!(

@@ -50,6 +50,7 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
             readiness: readiness.clone(),
             known: None,
             meter: None,
+            certificates: None,
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::{
     access_log::{LineThread, Sink},
+    certificates::Shown,
     drained::DrainedHere,
     edge::{self, Edge},
     feed::Feed,
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     admin::{self, Admin, Readiness},
     cli::Up,
-    config::{EdgeRules, Limits},
+    config::EdgeRules,
     failure::Failure,
     out,
 };
@@ -49,7 +50,8 @@ async fn run(flags: Up) -> Result<(), Failure> {
     let definition = Wanted { directory, app, formation, env_file, limits }.definition()?;
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
-    let listeners = edge::listeners(&[Address::from(address).into()], "--port")?;
+    let shown = Shown::start(&[])?;
+    let listeners = edge::listeners(&[Address::from(address).into()], "--port", &shown)?;
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Memory::start(Bounds::default());
     registry.put_app(record(&definition)?, None).await?;
@@ -59,7 +61,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     let log = LineThread::start(AppLog { runtime: Arc::clone(&local.app.runtime), app: app.clone() })?;
     let workers = workers.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let edge =
-        Edge::start(&table, listeners, workers, Limits::default(), EdgeRules::default(), Some(log.inlet()))?;
+        Edge::start(&table, listeners, workers, Default::default(), EdgeRules::default(), Some(log.inlet()))?;
 
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::default();
@@ -70,6 +72,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
             readiness: readiness.clone(),
             known: Some(feed.known()),
             meter: Some(edge.meter()),
+            certificates: Some(shown.store()),
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,

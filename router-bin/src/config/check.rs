@@ -2,6 +2,7 @@
 //! only good for finding more that is wrong.
 
 mod apps;
+mod certificates;
 mod edge;
 mod heads;
 mod listeners;
@@ -30,6 +31,7 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
     let written = listeners::check(raw.listen, raw.listeners, complaints);
     let flagged: Vec<_> = overrides.listen.iter().cloned().map(Into::into).collect();
     let listen = if flagged.is_empty() { written } else { flagged };
+    let certificates = certificates::check(raw.certificates, &listen, complaints);
     let apps = apps::check(raw.apps, &listen, complaints);
     let written_workers = raw.workers.and_then(|workers| worker_count(&workers, complaints));
     let cpus = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -43,6 +45,8 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
         drain_timeout: overrides.drain_timeout.or(written_drain).map_or(DRAIN_TIMEOUT, |span| span.0),
         drain_delay: written_delay.map_or(Duration::ZERO, |span| span.0),
         limits: limits(raw.limits, complaints),
+        handshakes: certificates::handshakes(&raw.tls, complaints),
+        certificates,
         edge: edge::check(raw.edge, complaints),
         admin: overrides.admin.clone().or(written_admin),
         registry: raw.registry.and_then(|registry| registry_listen(registry, complaints)),

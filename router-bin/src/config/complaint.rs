@@ -3,7 +3,7 @@
 //! - [`Complaint`]: one thing, at a line and a column.
 //! - [`Complaints`]: collects them, so that all are told at once.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, path::Path};
 
 /// One thing that is wrong: `edge.toml:3:11: bad address "x"; write …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,11 @@ impl<'i> Complaints<'i> {
     /// Complains about the place `at` (bytes of the text).
     pub(crate) fn add(&mut self, at: &Range<usize>, text: impl Into<String>) {
         self.found.push((at.start, text.into()));
+    }
+
+    /// The folder of the file, where its relative paths begin.
+    pub(crate) fn folder(&self) -> &'i Path {
+        Path::new(self.file).parent().unwrap_or(Path::new(""))
     }
 
     /// The line, from 1, of a place in the text.

@@ -16,6 +16,8 @@ pub(crate) struct RawConfig {
     pub(crate) drain_timeout: Option<At<String>>,
     pub(crate) drain_delay: Option<At<String>>,
     pub(crate) limits: RawLimits,
+    pub(crate) tls: RawTls,
+    pub(crate) certificates: Vec<RawCertificate>,
     pub(crate) edge: RawEdge,
     pub(crate) admin: Option<At<String>>,
     pub(crate) registry: Option<RawRegistry>,
@@ -31,6 +33,23 @@ pub(crate) struct RawListener {
     pub(crate) mode: Option<At<String>>,
     pub(crate) proxy_protocol: Option<At<bool>>,
     pub(crate) from: Option<At<Vec<At<String>>>>,
+    pub(crate) tls: Option<At<String>>,
+}
+
+/// `[tls]`
+#[derive(Debug, Default)]
+pub(crate) struct RawTls {
+    pub(crate) handshake_timeout: Option<At<String>>,
+    pub(crate) handshakes: Option<At<u64>>,
+}
+
+/// `[[certificate]]`
+#[derive(Debug)]
+pub(crate) struct RawCertificate {
+    pub(crate) place: std::ops::Range<usize>,
+    pub(crate) chain: Option<At<String>>,
+    pub(crate) key: Option<At<String>>,
+    pub(crate) default: Option<At<bool>>,
 }
 
 /// `[limits]`
@@ -113,6 +132,8 @@ pub(crate) struct RawRouting {
     pub(crate) response_buffer: Option<At<String>>,
     pub(crate) dyno_keepalive: Option<At<String>>,
     pub(crate) answer_continue: Option<At<bool>>,
+    pub(crate) https_redirect: Option<At<bool>>,
+    pub(crate) hsts: Option<At<String>>,
     pub(crate) error_page_url: Option<At<String>>,
     pub(crate) maintenance_page_url: Option<At<String>>,
 }
@@ -142,6 +163,12 @@ fn config(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawConfig 
         drain_timeout: keys.string("drain_timeout", complaints),
         drain_delay: keys.string("drain_delay", complaints),
         limits: limits(keys.table("limits", "[limits]", complaints), complaints),
+        tls: tls(keys.table("tls", "[tls]", complaints), complaints),
+        certificates: keys
+            .tables("certificate", "[[certificate]]", complaints)
+            .into_iter()
+            .map(|keys| certificate(keys, complaints))
+            .collect(),
         edge: edge(keys.table("edge", "[edge]", complaints), complaints),
         admin: one_string(keys.table("admin", "[admin]", complaints), "listen", complaints),
         registry: registry(keys.table("registry", "[registry]", complaints), complaints),
@@ -173,6 +200,27 @@ fn listener(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawListe
         mode: keys.string("mode", complaints),
         proxy_protocol: keys.boolean("proxy_protocol", complaints),
         from: keys.strings("from", complaints),
+        tls: keys.string("tls", complaints),
+    };
+    keys.finish(complaints);
+    raw
+}
+
+fn tls(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawTls {
+    let raw = RawTls {
+        handshake_timeout: keys.string("handshake_timeout", complaints),
+        handshakes: keys.number("handshakes", complaints),
+    };
+    keys.finish(complaints);
+    raw
+}
+
+fn certificate(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawCertificate {
+    let raw = RawCertificate {
+        place: keys.place(),
+        chain: keys.string("chain", complaints),
+        key: keys.string("key", complaints),
+        default: keys.boolean("default", complaints),
     };
     keys.finish(complaints);
     raw
@@ -268,6 +316,8 @@ fn routing(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawRoutin
         response_buffer: keys.string("response_buffer", complaints),
         dyno_keepalive: keys.string("dyno_keepalive", complaints),
         answer_continue: keys.boolean("answer_continue", complaints),
+        https_redirect: keys.boolean("https_redirect", complaints),
+        hsts: keys.string("hsts", complaints),
         error_page_url: keys.string("error_page_url", complaints),
         maintenance_page_url: keys.string("maintenance_page_url", complaints),
     };

@@ -205,7 +205,7 @@ fn each_mistake_is_refused_in_words_that_help() {
             "2:10: `listen` is \"0.0.0.0:1\"; admin address 0.0.0.0:1 can be reached",
         ),
         ("[registry]\nlisten = [\"127.0.0.1:1\"]", "1:1: [registry] has no `key_file`"),
-        ("[tls]\n", "1:2: unknown key `tls`; the keys there are: listen, listener, workers"),
+        ("[quic]\n", "1:2: unknown key `quic`; the keys there are: listen, listener, workers"),
         ("limits = 1", "1:10: `limits` must be a table"),
         ("[app]\nname = \"a\"", "1:1: `app` may be there more than once; write [[app]]"),
         ("workers = 1\nworkers = 2", "2:1: this is not TOML: duplicate key"),

@@ -6,6 +6,11 @@ use std::{str::FromStr, time::Duration};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
+/// How long browsers are to remember something, as written: a whole number and one of `s`, `m`, `h`, `d`. In seconds, at
+/// most ten years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Age(pub(crate) u32);
+
 /// A number of bytes as written: a whole number and one of `B`, `KiB`, `MiB`. At most 1024 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub usize);
@@ -20,6 +25,9 @@ pub(crate) enum Misspelled {
     /// See [`Span`].
     #[error("write a whole number and a unit, ms, s, m or h, up to 24h, like \"30s\" or \"500ms\"")]
     Span,
+    /// See [`Age`].
+    #[error("write a whole number and a unit, s, m, h or d, up to 3650d, like \"365d\"")]
+    Age,
     /// See [`Size`].
     #[error("write a whole number and a unit, B, KiB or MiB, up to 1024MiB, like \"8KiB\"")]
     Size,
@@ -34,6 +42,15 @@ impl FromStr for Span {
         let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
         let millis = scaled(text, &units).filter(|millis| *millis <= 24 * 3_600_000);
         millis.map(|millis| Self(Duration::from_millis(millis))).ok_or(Misspelled::Span)
+    }
+}
+
+impl FromStr for Age {
+    type Err = Misspelled;
+    fn from_str(text: &str) -> Result<Self, Misspelled> {
+        let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+        let seconds = scaled(text, &units).filter(|seconds| *seconds <= 3650 * 86_400);
+        seconds.and_then(|seconds| u32::try_from(seconds).ok()).map(Self).ok_or(Misspelled::Age)
     }
 }
 
@@ -75,6 +92,16 @@ mod tests {
         }
         for text in ["", "30", "s", "-1s", "1.5s", "25h", "30sec", "99999999999999999999s", "1s2"] {
             assert_eq!(text.parse::<Span>(), Err(Misspelled::Span), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_are_longer_than_spans() {
+        for (text, seconds) in [("365d", 31_536_000), ("0s", 0), ("12h", 43_200), ("3650d", 315_360_000)] {
+            assert_eq!(text.parse(), Ok(Age(seconds)), "{text}");
+        }
+        for text in ["", "365", "3651d", "1y", "-1d", "500ms"] {
+            assert_eq!(text.parse::<Age>(), Err(Misspelled::Age), "{text}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! HTTP/1.0 and HTTP/1.1 clients.
 //!
 //! - [`serve`]: one connection from accept to close: head, proxy, head, proxy, …
+//! - [`refuse_clear`]: one that should have been encrypted.
 //! - [`head`]: waits for the next head, holding no buffer until its first byte is there, and reads it.
 //! - [`client`]: what the proxy sees of this connection during one request.
 //! - [`linger`]: closes so that the client can still read what it was told.
@@ -19,7 +20,7 @@ use crate::{
     io::Transport,
     observe::counters::Closed,
     proxy::{self, After, Call, Papers, Request},
-    route::{Fault, Moment},
+    route::{Fault, Moment, fault::RequestFlaw, logline::Tls},
     worker::{
         Worker,
         buffers::{Buffer, LentDesk},
@@ -38,7 +39,7 @@ pub(crate) struct Connection<T> {
 pub(crate) struct Peer {
     /// `None`: a process of this machine, over a socket file.
     pub(crate) client: Option<IpAddr>,
-    pub(crate) tls: bool,
+    pub(crate) tls: Tls,
 }
 
 /// How long a connection that was just used is expected to be used again. Only then is the memory for serving
@@ -62,8 +63,14 @@ pub(crate) async fn serve<T: Transport>(
         let until = worker.now() + patience;
         match head::wait(&worker, &mut connection, &timer, until, courtesy).await {
             Wait::Bytes => {}
-            Wait::TimeUp => return Closed::Idle,
-            Wait::Closed => return idle_end(&worker),
+            Wait::TimeUp => {
+                connection.io.farewell();
+                return Closed::Idle;
+            }
+            Wait::Closed => {
+                connection.io.farewell();
+                return idle_end(&worker);
+            }
         }
         match Box::pin(busy(&worker, &mut connection, &timer, &peer)).await {
             Busy::Lull => patience = worker.options.keepalive_timeout.saturating_sub(LULL),
@@ -74,6 +81,16 @@ pub(crate) async fn serve<T: Transport>(
             }
             Busy::End(closed) => return closed,
         }
+    }
+}
+
+/// Answers a client that speaks plain HTTP where TLS is spoken; what it sent so far is pending.
+pub(crate) async fn refuse_clear<T: Transport>(worker: &Worker, mut connection: Connection<T>, peer: Peer) {
+    let timer = Timer::new(&worker.sweep);
+    let Some(text) = connection.pending.take() else { return };
+    let fault = RequestFlaw::PlainOnTls.into();
+    if flawed(worker, &mut connection, &timer, &peer, fault, &text).await == After::Close {
+        linger::close(worker, &mut connection, &timer).await;
     }
 }
 
@@ -125,7 +142,10 @@ async fn busy<T: Transport>(
         match head::wait(worker, connection, timer, until, Moment::START).await {
             Wait::Bytes => {}
             Wait::TimeUp => return Busy::Lull,
-            Wait::Closed => return Busy::End(idle_end(worker)),
+            Wait::Closed => {
+                connection.io.farewell();
+                return Busy::End(idle_end(worker));
+            }
         }
     }
 }
@@ -144,6 +164,7 @@ async fn request<T: Transport>(
         fields: &desk.request_fields,
         head,
         arrival: head::arrival(&worker.options.trusted_proxies, peer, head, &desk.request_fields, &desk.text),
+        misdirected: !connection.io.serves(head.host.as_str()),
         received: worker.now(),
     };
     let papers = Papers {
@@ -167,7 +188,7 @@ async fn flawed<T: Transport>(
     let mut desk = worker.buffers.desk();
     let mut client = H1Client::without_request(worker, connection, &mut desk.get().to_client);
     let first_line = text.filled().split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
-    proxy::refuse(worker, timer, &mut client, peer.client, first_line, fault).await
+    proxy::refuse(worker, timer, &mut client, (peer.client, peer.tls), first_line, fault).await
 }
 
 #[cfg(test)]
@@ -205,7 +226,7 @@ mod tests {
         let io = Socket::Tcp(TcpStream::connect(client).await.unwrap());
         let mut connection = Connection { io, pending: None };
         let timer = Timer::new(&worker.sweep);
-        let peer = Peer { client: Some(client.ip()), tls: false };
+        let peer = Peer { client: Some(client.ip()), tls: Tls::Plain };
         let busy = size_of_val(&busy(&worker, &mut connection, &timer, &peer));
         let idle = size_of_val(&serve(Rc::clone(&worker), connection, peer));
         assert!(idle <= 512, "{idle} bytes idle");

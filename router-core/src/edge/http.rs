@@ -60,13 +60,14 @@ where
                 head: &head,
                 arrival,
                 received: worker.now(),
+                misdirected: false,
             };
             proxy::serve(Call { worker, timer: &timer, request, client: &mut client, papers }).await
         }
         Err(fault) => {
             let mut client = HttpClient::unread(worker, body, parts.method == http::Method::HEAD, &mut reply);
             let line = desk.text.split(|b| *b == b'\r').next().unwrap_or_default();
-            proxy::refuse(worker, &timer, &mut client, peer.client, line, fault).await
+            proxy::refuse(worker, &timer, &mut client, (peer.client, peer.tls), line, fault).await
         }
     };
     match after {

@@ -54,13 +54,27 @@ pub enum Closed {
     ProxyHeader,
     /// It came from where no PROXY header is believed.
     ProxyPeer,
+    /// Its TLS handshake was not done in time.
+    TlsTimeout,
+    /// It asked for a name that no certificate has, and there is no default.
+    TlsName,
+    /// Client and router have no version, cipher, signature or protocol in common.
+    TlsNothingInCommon,
+    /// The client broke the handshake off: most often it does not trust the certificate.
+    TlsRefused,
+    /// What it sent is no TLS, or breaks its rules.
+    TlsMalformed,
+    /// Its handshake failed for another reason.
+    TlsOther,
+    /// It spoke plain HTTP where TLS is spoken, and was told so.
+    PlainOnTls,
     /// A bug ended it.
     Panicked,
 }
 
 impl Closed {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::Answered,
         Self::ClientLeft,
         Self::Idle,
@@ -71,6 +85,13 @@ impl Closed {
         Self::ClientLimit,
         Self::ProxyHeader,
         Self::ProxyPeer,
+        Self::TlsTimeout,
+        Self::TlsName,
+        Self::TlsNothingInCommon,
+        Self::TlsRefused,
+        Self::TlsMalformed,
+        Self::TlsOther,
+        Self::PlainOnTls,
         Self::Panicked,
     ];
 
@@ -87,6 +108,13 @@ impl Closed {
             Self::ClientLimit => "client_limit",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyPeer => "proxy_peer",
+            Self::TlsTimeout => "tls_timeout",
+            Self::TlsName => "tls_name",
+            Self::TlsNothingInCommon => "tls_nothing_in_common",
+            Self::TlsRefused => "tls_refused",
+            Self::TlsMalformed => "tls_malformed",
+            Self::TlsOther => "tls_other",
+            Self::PlainOnTls => "plain_on_tls",
             Self::Panicked => "panicked",
         }
     }
@@ -115,6 +143,8 @@ pub(crate) struct Counters {
     pub(crate) accepts_failed: Counter,
     pub(crate) dials_without_descriptor: Counter,
     pub(crate) kept: Counter,
+    pub(crate) tls_handshakes: Counter,
+    pub(crate) tls_resumed: Counter,
 }
 
 impl Counters {
@@ -177,6 +207,10 @@ pub struct Totals {
     pub dials_without_descriptor: u64,
     /// Connections to dynos that wait for their next request now.
     pub kept: u64,
+    /// TLS handshakes that were done.
+    pub tls_handshakes: u64,
+    /// Those of them that resumed a session.
+    pub tls_resumed: u64,
 }
 
 impl Totals {
@@ -209,5 +243,7 @@ impl Totals {
         self.accepts_failed += worker.accepts_failed.get();
         self.dials_without_descriptor += worker.dials_without_descriptor.get();
         self.kept += worker.kept.get();
+        self.tls_handshakes += worker.tls_handshakes.get();
+        self.tls_resumed += worker.tls_resumed.get();
     }
 }

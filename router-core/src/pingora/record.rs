@@ -57,7 +57,7 @@ impl Context {
                 Some(Version::Http3) => Protocol::Http3,
                 Some(Version::Http11) | None => Protocol::Http11,
             },
-            tls: if self.arrival.tls { Tls::Elsewhere } else { Tls::Plain },
+            tls: self.arrival.tls,
         });
         self.slot = None;
         self.entered = None;

@@ -270,7 +270,7 @@ impl Context {
             && entered.ticket != Some(slot.dyno().ticket)
         {
             let mut cookie = Vec::new();
-            SetCookie { ticket: slot.dyno().ticket, secure: self.arrival.tls }.write(&mut cookie);
+            SetCookie { ticket: slot.dyno().ticket, secure: self.arrival.tls.is_on() }.write(&mut cookie);
             head.append_header("Set-Cookie", cookie.as_slice())?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
-use super::{After, Call, Client, head::values, record::Record};
+use super::{After, Call, Client, Request, head::values, record::Record};
 use crate::{
     h1::{field::Kind, request::Persistence},
     route::{
@@ -45,6 +45,35 @@ pub(super) async fn unread<C: Client>(
     let page =
         Page { fault, format: Format::Html, url: None, only_head: false, persistence: Persistence::Close };
     send(worker, timer, client, record, &page).await
+}
+
+/// Sends a request that came over plain HTTP to the same address with TLS, on its usual port. A GET may be asked again as
+/// it was (301); anything else keeps its method and body only by 308 (RFC 9110 §15.4.9).
+pub(super) async fn to_https<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> After {
+    let Request { head, bytes, .. } = call.request;
+    let status = if matches!(head.method.of_buffer(bytes), b"GET" | b"HEAD") { 301 } else { 308 };
+    let closes = !call.client.is_body_done() || call.worker.drain.is_draining();
+    let persistence = if closes { Persistence::Close } else { head.persistence };
+    let target = head.target.of_buffer(bytes);
+    // In absolute form (RFC 9112 §3.2.2) the path follows the authority.
+    let path = match memchr::memmem::find(target, b"://").and_then(|at| target.get(at + 3..)) {
+        Some(rest) if !target.starts_with(b"/") => {
+            rest.get(rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len())..)
+        }
+        _ => Some(target).filter(|target| target.starts_with(b"/")),
+    };
+    let path = path.unwrap_or_default();
+    let slash = if path.starts_with(b"/") { &b""[..] } else { b"/" };
+    let location = [b"https://", head.host.as_str().as_bytes(), slash, path].concat();
+    let client = &mut *call.client;
+    client.begin_head(status, reason(status).as_bytes());
+    client.field(b"Location", &location);
+    client.field(b"Content-Length", b"0");
+    client.field(b"X-Request-Id", record.request_id.as_bytes());
+    client.field(b"Via", b"1.1 busbar");
+    client.end_head(Some(persistence));
+    record.status = Some(status);
+    if deliver(call.worker, call.timer, client, &[]).await { After::from(persistence) } else { After::Cut }
 }
 
 struct Page<'a> {
@@ -102,6 +131,8 @@ async fn deliver<C: Client>(worker: &Worker, timer: &Timer, client: &mut C, mut 
 /// The reason phrases of the statuses a [`Fault`] has (RFC 9110 §15).
 const fn reason(status: u16) -> &'static str {
     match status {
+        301 => "Moved Permanently",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         404 => "Not Found",
         408 => "Request Timeout",

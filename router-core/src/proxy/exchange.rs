@@ -97,7 +97,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         if selected.routing.balance == Balance::PeakEwma {
             self.measure();
         }
-        let persistence = self.begin(&head, framing);
+        let persistence = self.begin(&head, framing, selected.routing.hsts_seconds);
         self.down.held.limit = selected.routing.response_buffer_bytes as usize;
         poll_fn(|cx| self.poll_relay(cx)).await?;
         self.part_with_dyno(&head, framing, selected);
@@ -212,6 +212,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
                     fields: self.call.papers.response_fields,
                     bytes: self.down.bytes(),
                     cookie: None,
+                    hsts: None,
                 };
                 head::to_client(self.call.client, &response, None, self.call.papers.via);
             }
@@ -221,7 +222,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     }
 
     /// Hands the head to the client; says what becomes of its connection.
-    fn begin(&mut self, head: &ResponseHead, framing: Framing) -> Persistence {
+    fn begin(&mut self, head: &ResponseHead, framing: Framing, hsts: Option<u32>) -> Persistence {
         let keep = if self.call.client.keeps_chunks() { KeepFraming::Yes } else { KeepFraming::No };
         let ends_by_close =
             framing == Framing::UntilClose || (framing == Framing::Chunked && keep == KeepFraming::No);
@@ -230,17 +231,17 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         } else {
             self.call.request.head.persistence
         };
-        self.hand_over(head, Some(persistence));
+        self.hand_over(head, Some(persistence), hsts);
         self.down.begin_body(framing, keep, &self.call.worker.options.response_limits);
         self.clock.first_byte(self.call.worker.now());
         persistence
     }
 
-    fn hand_over(&mut self, head: &ResponseHead, persistence: Option<Persistence>) {
-        let secure = self.call.request.arrival.tls;
+    fn hand_over(&mut self, head: &ResponseHead, persistence: Option<Persistence>, hsts: Option<u32>) {
+        let secure = self.call.request.arrival.tls.is_on();
         let cookie = self.line.as_ref().and_then(|line| line.cookie(secure));
-        let response =
-            Response { head, fields: self.call.papers.response_fields, bytes: self.down.bytes(), cookie };
+        let (fields, bytes) = (&*self.call.papers.response_fields, self.down.bytes());
+        let response = Response { head, fields, bytes, cookie, hsts: hsts.filter(|_| secure) };
         head::to_client(self.call.client, &response, persistence, self.call.papers.via);
         self.record.status = Some(head.status);
         self.down.head_is_read(head.length);
@@ -292,7 +293,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         if !self.call.request.head.upgrade || !self.up.is_whole() {
             return Err(Fault::PoorlyFormattedResponse.into());
         }
-        self.hand_over(head, None);
+        self.hand_over(head, None, None);
         self.call.client.upgrade();
         self.up = Uplink::default();
         let limits = &self.call.worker.options.response_limits;

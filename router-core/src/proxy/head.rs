@@ -143,6 +143,8 @@ pub(crate) struct Response<'a> {
     pub(crate) bytes: &'a [u8],
     /// What the client is given besides what the dyno sent.
     pub(crate) cookie: Option<SetCookie>,
+    /// For so many seconds browsers are to use TLS only.
+    pub(crate) hsts: Option<u32>,
 }
 
 /// Hands the head to the client. `persistence` is `None` for a 1xx. `via` is scratch space.
@@ -152,7 +154,7 @@ pub(crate) fn to_client<C: Client>(
     persistence: Option<Persistence>,
     via: &mut Vec<u8>,
 ) {
-    let Response { head, fields, bytes, cookie } = *response;
+    let Response { head, fields, bytes, cookie, hsts } = *response;
     client.begin_head(head.status, head.reason.of_buffer(bytes));
     // A 1xx has no body, and nothing that looks like one (RFC 9110 §8.6, RFC 9112 §6.1).
     let interim = head.status < 200;
@@ -180,6 +182,16 @@ pub(crate) fn to_client<C: Client>(
         via.clear();
         cookie.write(via);
         client.field(b"Set-Cookie", via);
+    }
+    // The app's own word wins.
+    let name = b"Strict-Transport-Security";
+    if let Some(seconds) = hsts.filter(|_| head.status >= 200)
+        && !fields.iter().any(|field| field.name.of_buffer(bytes).eq_ignore_ascii_case(name))
+    {
+        via.clear();
+        via.extend_from_slice(b"max-age=");
+        via.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+        client.field(name, via);
     }
     via.clear();
     let received =

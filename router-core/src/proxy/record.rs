@@ -123,7 +123,13 @@ impl Record {
     }
 
     /// What could not be read is over; `first_line` is what it began with.
-    pub(super) fn close_unread(self, worker: &Worker, from: Option<IpAddr>, first_line: &[u8], bytes: u64) {
+    pub(super) fn close_unread(
+        self,
+        worker: &Worker,
+        from: (Option<IpAddr>, Tls),
+        first_line: &[u8],
+        bytes: u64,
+    ) {
         let mut parts = first_line.split(|b| *b == b' ');
         let (method, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let protocol = Protocol::Http11;
@@ -135,10 +141,10 @@ impl Record {
                 path,
                 host: b"",
                 forwarded_for: b"",
-                client: from,
+                client: from.0,
                 proxies: 0,
                 protocol,
-                tls: false,
+                tls: from.1,
             },
         );
     }
@@ -173,7 +179,7 @@ impl Record {
             status,
             bytes: Some(bytes),
             protocol: origin.protocol,
-            tls: if origin.tls { Tls::Elsewhere } else { Tls::Plain },
+            tls: origin.tls,
         });
         if dropped > 0 {
             counters.log_lines_dropped.add(dropped);
@@ -189,5 +195,5 @@ struct Origin<'a> {
     client: Option<IpAddr>,
     proxies: u16,
     protocol: Protocol,
-    tls: bool,
+    tls: Tls,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use busbar_registry::Routing;
 
-use super::Request;
+use super::{Request, Unserved};
 use crate::{
     h1::field::Kind,
     route::{
@@ -26,13 +26,19 @@ pub(super) struct Selected {
 }
 
 /// Finds the app and asks whether one more request may come in.
-pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Fault> {
+pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Unserved> {
+    if request.misdirected {
+        return Err(Fault::Misdirected.into());
+    }
     let app = worker.table.borrow_mut().find(request.head.host.as_str()).ok_or(Fault::UnknownHost)?;
     let set = app.set();
-    if set.maintenance {
-        return Err(Fault::Maintenance);
+    if set.routing.https_redirect && !request.arrival.tls.is_on() {
+        return Err(Unserved::Redirect);
     }
-    let admission = admit(&app, &set)?;
+    if set.maintenance {
+        return Err(Fault::Maintenance.into());
+    }
+    let admission = admit(&app, &set).map_err(Fault::from)?;
     let affinity = if set.routing.session_affinity { Affinity::of(request) } else { Affinity::default() };
     Ok(Selected { routing: Arc::clone(&set.routing), app, affinity, _admission: admission })
 }

@@ -204,6 +204,8 @@ closed! {
         VersionNotSupported,
         /// The head was begun but not finished in time.
         HeadTimeout,
+        /// Plain HTTP was sent to a port that speaks TLS.
+        PlainOnTls,
     }
 }
 

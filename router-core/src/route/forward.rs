@@ -9,6 +9,7 @@ pub mod trust;
 
 use std::{io::Write as _, net::IpAddr};
 
+use super::logline::Tls;
 pub use trust::{Network, NetworkError, Said, TrustedProxies};
 
 /// The name this router goes by in `Via`.
@@ -26,23 +27,23 @@ pub struct Arrival {
     pub proxies: u16,
     /// The peer is a trusted proxy.
     pub trusted: bool,
-    /// Over TLS.
-    pub tls: bool,
+    /// How it was encrypted.
+    pub tls: Tls,
     /// The port it was sent to: that of the Host header, else that of the scheme.
     pub port: u16,
 }
 
 impl Arrival {
     /// A request from whoever is at the other end of the connection; `host_port` is the port in its Host header.
-    pub fn direct(peer: impl Into<Option<IpAddr>>, tls: bool, host_port: Option<u16>) -> Self {
-        let peer = peer.into();
-        let port = port(host_port, tls);
+    pub fn direct(peer: impl Into<Option<IpAddr>>, tls: impl Into<Tls>, host_port: Option<u16>) -> Self {
+        let (peer, tls) = (peer.into(), tls.into());
+        let port = port(host_port, tls.is_on());
         Self { peer, client: peer, proxies: 0, trusted: false, tls, port }
     }
 
     /// `http` or `https`.
     pub const fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
+        if self.tls.is_on() { "https" } else { "http" }
     }
 }
 

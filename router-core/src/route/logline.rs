@@ -72,7 +72,19 @@ pub enum Tls {
     Elsewhere,
 }
 
+impl From<bool> for Tls {
+    /// Whether there was any, when nobody says which.
+    fn from(on: bool) -> Self {
+        if on { Self::Elsewhere } else { Self::Plain }
+    }
+}
+
 impl Tls {
+    /// Whether the client's connection was encrypted.
+    pub const fn is_on(self) -> bool {
+        !matches!(self, Self::Plain)
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "tls=false tls_version=unknown",

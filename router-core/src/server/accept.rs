@@ -33,9 +33,10 @@ use crate::{
         h1::{self, Connection, Peer},
         proxy_protocol,
     },
-    io::Socket,
+    io::{Socket, Transport},
     observe::counters::{Closed, Counters},
-    route::table::TableReader,
+    route::{logline::Tls, table::TableReader},
+    tls::handshake::{self, Met},
     worker::{
         Worker,
         sweep::{TICK, Timer},
@@ -208,14 +209,18 @@ impl Gate {
     }
 
     /// Serves a connection, unless its client has too many.
-    fn enter(&self, mut open: Open, connection: Connection<Socket>, client: Option<IpAddr>) {
+    fn enter(self: &Rc<Self>, mut open: Open, connection: Connection<Socket>, client: Option<IpAddr>) {
         if let Some((clients, client)) = self.clients.as_ref().zip(client) {
             open.client = clients.enter(client);
             if open.client.is_none() {
                 return open.ends(Closed::ClientLimit);
             }
         }
-        tokio::task::spawn_local(serve(open, connection, Peer { client, tls: false }));
+        if self.door.tls.is_some() {
+            tokio::task::spawn_local(secured(open, Rc::clone(self), connection, client));
+        } else {
+            tokio::task::spawn_local(serve(open, connection, Peer { client, tls: Tls::Plain }));
+        }
     }
 
     /// Nothing can be accepted: what is open goes on, and a little later there may be room. Kept connections to dynos
@@ -254,8 +259,36 @@ async fn proxied(open: Open, gate: Rc<Gate>, mut io: Socket, from: Option<IpAddr
     }
 }
 
+/// Does the TLS handshake, then serves the connection.
+async fn secured(open: Open, gate: Rc<Gate>, connection: Connection<Socket>, client: Option<IpAddr>) {
+    let worker = Rc::clone(&open.worker);
+    let Some(terminator) = &gate.door.tls else { return };
+    let timer = Timer::new(&worker.sweep);
+    let met = {
+        let Connection { io, pending } = connection;
+        // Few bytes while it waits, and none of them when it is over.
+        let met = Box::pin(handshake::receive(&worker, terminator, io, pending, &timer));
+        awake(&worker, pin!(met)).await
+    };
+    drop(gate);
+    drop(timer);
+    match met {
+        Ok(Met::Session(io)) => {
+            let tls = io.version();
+            tokio::task::spawn_local(serve(open, Connection { io, pending: None }, Peer { client, tls }));
+        }
+        Ok(Met::Clear(io, text)) => {
+            let (connection, peer) =
+                (Connection { io, pending: Some(text) }, Peer { client, tls: Tls::Plain });
+            awake(&worker, pin!(Box::pin(h1::refuse_clear(&worker, connection, peer)))).await;
+            open.ends(Closed::PlainOnTls);
+        }
+        Err(closed) => open.ends(closed),
+    }
+}
+
 /// Serves one connection. A panic ends this connection only.
-async fn serve(open: Open, connection: Connection<Socket>, peer: Peer) {
+async fn serve<T: Transport>(open: Open, connection: Connection<T>, peer: Peer) {
     let closed = awake(&open.worker, pin!(h1::serve(Rc::clone(&open.worker), connection, peer))).await;
     open.ends(closed);
 }

@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, Type};
 
 use super::StartError;
 pub use crate::edge::proxy_protocol::ProxyProtocol;
-use crate::io::Socket;
+use crate::{io::Socket, tls::Terminator};
 
 /// How many connections may wait to be accepted.
 pub(crate) const BACKLOG: u16 = 4096;
@@ -59,6 +59,7 @@ pub struct Listener {
     own_sockets: bool,
     file: Option<SocketFile>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
+    tls: Option<Terminator>,
 }
 
 #[derive(Debug)]
@@ -79,7 +80,14 @@ impl Listener {
         drop(socket(address, false).map_err(failed)?);
         let first = socket(address, true).map_err(failed)?;
         let address = first.local_addr().map_err(failed)?.into();
-        Ok(Self { address, first: Bound::Tcp(first), own_sockets: true, file: None, proxy_protocol: None })
+        Ok(Self {
+            address,
+            first: Bound::Tcp(first),
+            own_sockets: true,
+            file: None,
+            proxy_protocol: None,
+            tls: None,
+        })
     }
 
     /// Listens at the socket file `path`, which gets the permissions `mode`. The file that a dead process has left is
@@ -96,6 +104,7 @@ impl Listener {
                 own_sockets: false,
                 file: Some(file),
                 proxy_protocol: None,
+                tls: None,
             }),
             Err(source) => Err(BindError { address, source }),
         }
@@ -114,6 +123,7 @@ impl Listener {
             own_sockets: false,
             file: None,
             proxy_protocol: None,
+            tls: None,
         })
     }
 
@@ -121,6 +131,13 @@ impl Listener {
     #[must_use]
     pub fn with_proxy_protocol(mut self, rule: ProxyProtocol) -> Self {
         self.proxy_protocol = Some(Arc::new(rule));
+        self
+    }
+
+    /// Its connections speak TLS. A PROXY header comes before the handshake.
+    #[must_use]
+    pub fn with_tls(mut self, terminator: Terminator) -> Self {
+        self.tls = Some(terminator);
         self
     }
 
@@ -156,12 +173,14 @@ fn socket(address: SocketAddr, share_port: bool) -> io::Result<TcpListener> {
 pub(crate) struct Door {
     bound: Bound,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
+    tls: Option<Terminator>,
 }
 
 /// One worker's share of a listener.
 pub(crate) struct OpenDoor {
     socket: Accepting,
     pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
+    pub(crate) tls: Option<Terminator>,
 }
 
 enum Accepting {
@@ -176,7 +195,7 @@ impl Door {
             Bound::Tcp(socket) => Accepting::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Bound::Unix(socket) => Accepting::Unix(tokio::net::UnixListener::from_std(socket)?),
         };
-        Ok(OpenDoor { socket, proxy_protocol: self.proxy_protocol })
+        Ok(OpenDoor { socket, proxy_protocol: self.proxy_protocol, tls: self.tls })
     }
 }
 
@@ -211,10 +230,18 @@ pub(crate) fn per_worker(listeners: Vec<Listener>, workers: usize) -> Result<Doo
         let failed = |source| StartError::Listener { address: listener.address.clone(), source };
         for doors in all.per_worker.iter_mut().skip(1) {
             let bound = listener.another().map_err(failed)?;
-            doors.push(Door { bound, proxy_protocol: listener.proxy_protocol.clone() });
+            doors.push(Door {
+                bound,
+                proxy_protocol: listener.proxy_protocol.clone(),
+                tls: listener.tls.clone(),
+            });
         }
         if let Some(doors) = all.per_worker.first_mut() {
-            doors.push(Door { bound: listener.first, proxy_protocol: listener.proxy_protocol });
+            doors.push(Door {
+                bound: listener.first,
+                proxy_protocol: listener.proxy_protocol,
+                tls: listener.tls,
+            });
         }
         all.files.extend(listener.file);
     }

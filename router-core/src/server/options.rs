@@ -27,6 +27,10 @@ pub struct ServerOptions {
     pub pool: PoolBounds,
     /// How long a client may take to send a request's head once it has begun (408 beyond). Default: 60 s.
     pub head_timeout: Duration,
+    /// How long a TLS handshake may take, from the connection's beginning. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// TLS handshakes under way per worker; the next ones wait. Default: 512, some 8 MiB.
+    pub handshakes_per_worker: usize,
     /// How long a client connection may idle between requests. Default: 60 s.
     pub keepalive_timeout: Duration,
     /// Bounds on a request's head. Default: Heroku's.
@@ -51,6 +55,8 @@ impl Default for ServerOptions {
             connections_per_client: None,
             pool: PoolBounds::default(),
             head_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_per_worker: 512,
             keepalive_timeout: Duration::from_secs(60),
             request_limits: RequestLimits::default(),
             response_limits: ResponseLimits::default(),
@@ -70,6 +76,8 @@ impl fmt::Debug for ServerOptions {
             .field("connections_per_client", &self.connections_per_client)
             .field("pool", &self.pool)
             .field("head_timeout", &self.head_timeout)
+            .field("handshake_timeout", &self.handshake_timeout)
+            .field("handshakes_per_worker", &self.handshakes_per_worker)
             .field("keepalive_timeout", &self.keepalive_timeout)
             .field("request_limits", &self.request_limits)
             .field("response_limits", &self.response_limits)

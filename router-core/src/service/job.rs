@@ -139,7 +139,7 @@ fn begin(worker: &Rc<Worker>, job: Job) {
     tokio::task::spawn_local(async move {
         let Job { mut request, reply, under_way } = job;
         let peer = request.extensions_mut().remove::<Peer>().unwrap_or_default();
-        let peer = h1::Peer { client: peer.client, tls: peer.tls };
+        let peer = h1::Peer { client: peer.client, tls: peer.tls.into() };
         let worker = &*open.0;
         let _in_progress = worker.in_progress();
         awake(worker, pin!(edge::serve(worker, request, peer, reply))).await;

@@ -5,6 +5,7 @@
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
+//! - [`tls`]: certificates in files, and what curl and openssl make of them.
 //! - [`websocket`]: a WebSocket library through the router.
 //!
 //! The harness: [`binary`] finds the program, [`busbar`] runs it, [`wait`] waits, [`traffic`] is the client that counts.
@@ -27,6 +28,7 @@ mod orphans;
 mod registry;
 mod reload;
 mod sockets;
+mod tls;
 mod traffic;
 mod up;
 mod verbs;

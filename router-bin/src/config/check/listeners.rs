@@ -9,6 +9,7 @@ use busbar_registry::Address;
 use router_core::{
     route::forward::{Network, TrustedProxies},
     server::listen::ProxyProtocol,
+    tls::TlsPolicy,
 };
 
 use super::{
@@ -48,7 +49,7 @@ pub(super) fn check(
 }
 
 fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
-    let RawListener { place, address, mode, proxy_protocol, from } = raw;
+    let RawListener { place, address, mode, proxy_protocol, from, tls } = raw;
     let mut listener = match &address {
         Some(text) => ListenAt::from(parsed::<Address>("address", text, complaints)?),
         None => {
@@ -71,8 +72,22 @@ fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
     let from: TrustedProxies =
         all(from, "proxy", network, complaints).unwrap_or_default().into_iter().collect();
     let from = Some(from).filter(|from| *from != TrustedProxies::default());
+    listener.tls = tls.and_then(|tls| policy(&tls, complaints));
     listener.proxy_protocol = proxied.then_some(ProxyProtocol { from });
     Some(listener)
+}
+
+fn policy(written: &At<String>, complaints: &mut Complaints<'_>) -> Option<TlsPolicy> {
+    let policy = match written.value.as_str() {
+        "modern" => Some(TlsPolicy::Modern),
+        "intermediate" => Some(TlsPolicy::Intermediate),
+        _ => None,
+    };
+    if policy.is_none() {
+        let advice = "write \"intermediate\" (TLS 1.2 and 1.3) or \"modern\" (TLS 1.3 only)";
+        complaints.add(&written.at, format!("`tls` is {:?}; {advice}", written.value));
+    }
+    policy
 }
 
 /// Whoever can connect where PROXY headers are believed can be anybody; so it must be said who may.

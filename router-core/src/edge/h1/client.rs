@@ -143,7 +143,7 @@ impl<'a, T: Transport> H1Client<'a, T> {
             let n = ready!(self.connection.io.poll_send(cx, &[IoSlice::new(&self.out[self.out_sent..])]))?;
             self.sent(n)?;
         }
-        Poll::Ready(Ok(()))
+        self.connection.io.poll_flush(cx)
     }
 
     /// Accounts for `n` sent bytes; how many of them were of the body.

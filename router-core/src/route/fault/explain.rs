@@ -73,6 +73,11 @@ impl Fault {
                 title: "Wrong connection",
                 message: "This host is not served over this connection. Please open the address again.",
             },
+            Self::RequestFlaw(RequestFlaw::PlainOnTls) => Visitor {
+                title: "This port speaks TLS",
+                message: "The address begins with http://, but this port takes encrypted connections only. \
+                          Please open it with https:// instead.",
+            },
             Self::RequestError(_) | Self::RequestFlaw(_) => Visitor {
                 title: "Request not understood",
                 message: "The browser or program sent a request that is not valid HTTP, or beyond a limit.",
@@ -290,6 +295,10 @@ impl RequestFlaw {
             Self::HeadTimeout => (
                 "The client began a request and did not finish its head in time.",
                 "Usually a broken connection; many at once are a slow-header attack, which the router withstands.",
+            ),
+            Self::PlainOnTls => (
+                "Plain HTTP was sent to a port that speaks TLS.",
+                "Let the client use `https://`; for old `http://` links listen on a plain port and set `https_redirect`.",
             ),
         };
         Operator { happened, todo }

@@ -250,6 +250,7 @@ impl RequestFlaw {
             Self::TargetTooLong => (414, "target_too_long", "request line too long"),
             Self::VersionNotSupported => (505, "version_not_supported", "HTTP version not supported"),
             Self::HeadTimeout => (408, "head_timeout", "request head not finished in time"),
+            Self::PlainOnTls => (400, "plain_on_tls", "plain HTTP on a TLS port"),
         };
         uncoded(status, id, "Bad request", Some(cause)).closing()
     }

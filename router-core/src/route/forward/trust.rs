@@ -8,7 +8,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use super::{Arrival, port};
+use super::{Arrival, Tls, port};
 
 /// A network of trusted proxies: an address with a prefix length, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,11 +105,11 @@ impl Arrival {
             }
         }
         let tls = match said.proto {
-            Some(proto) if proto.eq_ignore_ascii_case(b"https") => true,
-            Some(proto) if proto.eq_ignore_ascii_case(b"http") => false,
+            Some(proto) if proto.eq_ignore_ascii_case(b"https") => Tls::Elsewhere,
+            Some(proto) if proto.eq_ignore_ascii_case(b"http") => Tls::Plain,
             _ => self.tls,
         };
-        let port = said.port.and_then(number).unwrap_or_else(|| port(host_port, tls));
+        let port = said.port.and_then(number).unwrap_or_else(|| port(host_port, tls.is_on()));
         Self { client, proxies, trusted: true, tls, port, ..self }
     }
 }

@@ -9,7 +9,7 @@ use super::super::{
         complaint::Complaints,
         raw::RawRouting,
         table::At,
-        units::{Rate, Size, Span},
+        units::{Age, Rate, Size, Span},
     },
     bounded, parsed, positive,
 };
@@ -75,6 +75,8 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
         response_buffer_bytes: raw.response_buffer.map_or(u.response_buffer_bytes, |size| buffer(&size, c)),
         dyno_keepalive_ms: span("dyno_keepalive", raw.dyno_keepalive, u.dyno_keepalive_ms, c),
         answer_continue: raw.answer_continue.map_or(u.answer_continue, |written| written.value),
+        https_redirect: raw.https_redirect.map_or(u.https_redirect, |written| written.value),
+        hsts_seconds: raw.hsts.and_then(|age| parsed::<Age>("hsts", &age, c)).map(|Age(seconds)| seconds),
         error_page_url: raw.error_page_url.and_then(|url| page("error_page_url", url, c)),
         maintenance_page_url: raw.maintenance_page_url.and_then(|url| page("maintenance_page_url", url, c)),
     }

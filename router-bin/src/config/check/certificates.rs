@@ -1,0 +1,72 @@
+//! What `[[certificate]]` and `[tls]` mean. Each certificate is read and checked, so that what is wrong with it is told
+//! with its line.
+
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use router_core::tls::Certificate;
+
+use super::{
+    super::{
+        CertificateFiles, Handshakes, ListenAt,
+        complaint::Complaints,
+        raw::{RawCertificate, RawTls},
+        table::At,
+    },
+    count, positive,
+};
+
+/// What `[[certificate]]` says, for a router that listens on `listen`.
+pub(super) fn check(
+    raw: Vec<RawCertificate>,
+    listen: &[ListenAt],
+    complaints: &mut Complaints<'_>,
+) -> Vec<CertificateFiles> {
+    if raw.is_empty()
+        && let Some(encrypted) = listen.iter().find(|listener| listener.tls.is_some())
+    {
+        let said =
+            format!("{} speaks TLS, but there is no certificate; write a [[certificate]]", encrypted.address);
+        complaints.add(&(0..0), said);
+    }
+    raw.into_iter().filter_map(|certificate| one(certificate, complaints)).collect()
+}
+
+fn one(raw: RawCertificate, complaints: &mut Complaints<'_>) -> Option<CertificateFiles> {
+    let RawCertificate { place, chain, key, default } = raw;
+    let (Some(chain), Some(key)) = (&chain, &key) else {
+        complaints.add(
+            &place,
+            "a [[certificate]] needs `chain` and `key`; write both, like chain = \"a.pem\" and key = \"a.key\"",
+        );
+        return None;
+    };
+    let files = CertificateFiles {
+        chain: beside(complaints.folder(), chain),
+        key: beside(complaints.folder(), key),
+        default: default.is_some_and(|written| written.value),
+    };
+    if let Err(error) = Certificate::load(&files.chain, &files.key, SystemTime::now()) {
+        complaints.add(&chain.at, error.to_string());
+        return None;
+    }
+    Some(files)
+}
+
+/// A relative path is relative to the configuration file.
+fn beside(folder: &Path, written: &At<String>) -> PathBuf {
+    folder.join(&written.value)
+}
+
+/// What `[tls]` means.
+pub(super) fn handshakes(raw: &RawTls, complaints: &mut Complaints<'_>) -> Handshakes {
+    let usual = Handshakes::default();
+    let timeout =
+        raw.handshake_timeout.as_ref().and_then(|span| positive("handshake_timeout", span, complaints));
+    Handshakes {
+        timeout: timeout.unwrap_or(usual.timeout),
+        at_once: raw.handshakes.as_ref().and_then(|n| count("handshakes", n, 1_000_000, complaints)),
+    }
+}

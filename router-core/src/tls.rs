@@ -1,0 +1,38 @@
+//! TLS in front of the edges: whose certificate is shown, how a handshake goes, and the connection behind it.
+//!
+//! - [`Certificate`] (in [`certificate`]): a chain and its key, read from PEM files and checked.
+//! - [`Certificates`], [`CertificateStore`] (in [`certificates`]): which certificate a name gets; swapped as a whole.
+//! - [`Terminator`], [`TlsPolicy`] (in [`terminator`]): what a listener speaks.
+//! - [`handshake`]: from the first byte to a session, within a time; or to somebody who speaks plain HTTP.
+//! - [`session`]: an encrypted connection as the proxy sees it. Idle, it holds no buffer.
+
+pub mod certificate;
+pub mod certificates;
+pub(crate) mod handshake;
+pub(crate) mod session;
+pub mod terminator;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use self::{
+    certificate::{Certificate, CertificateError},
+    certificates::{CertificateStore, Certificates},
+    terminator::{Terminator, Tickets, TlsError, TlsPolicy},
+};
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!("TLS needs somebody to do its arithmetic: enable the feature `aws-lc-rs` or `ring`");
+
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as provided;
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+use rustls::crypto::ring as provided;
+
+/// Who does the arithmetic. One for all, made once.
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
+        std::sync::LazyLock::new(|| Arc::new(provided::default_provider()));
+    Arc::clone(&PROVIDER)
+}

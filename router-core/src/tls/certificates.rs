@@ -1,0 +1,141 @@
+//! Which certificate a name gets.
+//!
+//! - [`Certificates`]: a snapshot that never changes: exact names, wildcards, the default.
+//! - [`CertificateStore`]: the snapshot in force; a new one is published in one swap, and open connections keep theirs.
+
+use std::{cell::RefCell, fmt, sync::Arc, time::SystemTime};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::Certificate;
+
+/// All certificates at one time. An exact name wins over a wildcard (which stands for one label), then comes the
+/// default. Of several certificates for one name a client gets one it can verify, those with elliptic keys first.
+#[derive(Default, Clone)]
+pub struct Certificates {
+    all: Vec<Certificate>,
+    /// Places in `all`; a wildcard stands here as `*.rest`.
+    by_name: HashMap<Box<str>, Vec<usize>, foldhash::fast::RandomState>,
+    default: Vec<usize>,
+}
+
+impl Certificates {
+    /// Adds one for all its names; with `default` also for names that no certificate has, and for clients that name
+    /// nobody.
+    pub fn add(&mut self, certificate: Certificate, default: bool) {
+        let place = self.all.len();
+        self.all.push(certificate);
+        let Self { all, by_name, default: defaults } = self;
+        let Some(added) = all.last() else { return };
+        for name in added.names() {
+            put(by_name.entry(name.as_str().into()).or_default(), place, all);
+        }
+        if default {
+            put(defaults, place, all);
+        }
+    }
+
+    /// All of them, in the order in which they were added.
+    pub fn all(&self) -> &[Certificate] {
+        &self.all
+    }
+
+    /// When the first of them expires.
+    pub fn first_expiry(&self) -> Option<SystemTime> {
+        self.all.iter().map(Certificate::expires).min()
+    }
+
+    fn named(&self, name: &str) -> Option<&Vec<usize>> {
+        self.by_name.get(name).or_else(|| {
+            let (_, rest) = name.split_once('.')?;
+            self.by_name.get(["*.", rest].concat().as_str())
+        })
+    }
+
+    /// Whether one certificate is for both names, so that a client may use one connection for both.
+    fn cover_both(&self, one: &str, other: &str) -> bool {
+        let Some(others) = self.named(other) else { return false };
+        let ones = self.named(one).unwrap_or(&self.default);
+        ones.iter().any(|place| others.contains(place))
+    }
+
+    fn choose(
+        &self,
+        name: Option<&str>,
+        verifies: impl Fn(&CertifiedKey) -> bool,
+    ) -> Option<Arc<CertifiedKey>> {
+        let places = name.and_then(|name| self.named(name)).unwrap_or(&self.default);
+        let candidates = || places.iter().filter_map(|place| self.all.get(*place)).map(|found| &found.key);
+        // Without one that it can verify, any of them gives the precise error.
+        candidates().find(|key| verifies(key)).or_else(|| candidates().next()).cloned()
+    }
+}
+
+/// Those with elliptic keys first, else in the order in which they were added.
+fn put(places: &mut Vec<usize>, place: usize, all: &[Certificate]) {
+    if places.contains(&place) {
+        return;
+    }
+    let elliptic = |place: usize| all.get(place).is_some_and(Certificate::is_elliptic);
+    let behind = places.iter().take_while(|earlier| elliptic(**earlier)).count();
+    places.insert(if elliptic(place) { behind } else { places.len() }, place);
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Certificates").field(&self.all).finish()
+    }
+}
+
+/// The certificates in force. Handshakes take one load of it; whoever is connected already is not touched by a swap.
+#[derive(Debug, Default)]
+pub struct CertificateStore(ArcSwap<Certificates>);
+
+impl CertificateStore {
+    /// A store with these.
+    pub fn new(certificates: Certificates) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(certificates)))
+    }
+
+    /// From now on handshakes get these.
+    pub fn publish(&self, certificates: Certificates) {
+        self.0.store(Arc::new(certificates));
+    }
+
+    /// Those in force.
+    pub fn current(&self) -> Arc<Certificates> {
+        self.0.load_full()
+    }
+
+    /// Whether a request for `host` may come over a connection that was made for `name`.
+    pub(super) fn cover_both(&self, name: &str, host: &str) -> bool {
+        self.0.load().cover_both(name, host)
+    }
+}
+
+thread_local! {
+    /// The name in the last hello on this thread: rustls tells it to the resolver only.
+    static ASKED_FOR: RefCell<Option<Box<str>>> = const { RefCell::new(None) };
+}
+
+/// The name that the hello which was just read on this thread asked for. To be taken right after reading it.
+pub(super) fn take_asked_for() -> Option<Box<str>> {
+    ASKED_FOR.take()
+}
+
+impl ResolvesServerCert for CertificateStore {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name();
+        ASKED_FOR.set(name.map(Box::from));
+        let schemes = hello.signature_schemes();
+        self.0.load().choose(name, |key| key.key.choose_scheme(schemes).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

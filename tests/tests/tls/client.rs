@@ -1,0 +1,186 @@
+//! A client that speaks TLS, and certificates made for it.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use it::{App, Head, PATIENCE, Router};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use router_core::{
+    server::{Listener, ServerOptions},
+    tls::{Certificate, CertificateStore, Certificates, Terminator, Tickets, TlsPolicy},
+};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+};
+
+/// An authority that the test's clients trust.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(super) der: CertificateDer<'static>,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec![]).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("it can be signed");
+        let der = certificate.der().clone();
+        Self { issuer: Issuer::new(params, key), der }
+    }
+
+    /// A certificate for these names.
+    pub(super) fn signs(&self, names: &[&str]) -> Certificate {
+        self.signs_key(names, &KeyPair::generate().expect("a key"))
+    }
+
+    /// A certificate with this key.
+    pub(super) fn signs_key(&self, names: &[&str], key: &KeyPair) -> Certificate {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
+        let leaf = params.signed_by(key, &self.issuer).expect("it can be signed").pem();
+        let now = SystemTime::now();
+        Certificate::from_pem("made", leaf.as_bytes(), key.serialize_pem().as_bytes(), now)
+            .expect("it is good")
+    }
+
+    /// What a client that trusts only this authority speaks.
+    pub(super) fn client(&self) -> ClientConfig {
+        self.client_with(aws_lc_rs::default_provider())
+    }
+
+    pub(super) fn client_with(&self, provider: CryptoProvider) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).expect("it is an authority");
+        let builder =
+            ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let mut config = builder.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config
+    }
+}
+
+/// A key of RSA: openssl made it, rcgen cannot.
+pub(super) fn rsa_key() -> Option<KeyPair> {
+    let made = std::process::Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output().ok()?;
+    let der = PrivateKeyDer::from_pem_slice(&made.stdout).ok()?;
+    KeyPair::try_from(&der).ok()
+}
+
+/// A store with these certificates; the first is the default if `default`.
+pub(super) fn store(
+    certificates: impl IntoIterator<Item = Certificate>,
+    default: bool,
+) -> Arc<CertificateStore> {
+    CertificateStore::new(all(certificates, default))
+}
+
+pub(super) fn all(certificates: impl IntoIterator<Item = Certificate>, default: bool) -> Certificates {
+    let mut all = Certificates::default();
+    for (place, certificate) in certificates.into_iter().enumerate() {
+        all.add(certificate, default && place == 0);
+    }
+    all
+}
+
+/// A router that listens with TLS.
+pub(super) fn start(
+    store: &Arc<CertificateStore>,
+    app: App,
+    change: impl FnOnce(&mut ServerOptions),
+) -> Router {
+    start_on(listener(), TlsPolicy::Intermediate, store, app, change)
+}
+
+pub(super) fn listener() -> Listener {
+    Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port can be had")
+}
+
+pub(super) fn start_on(
+    listener: Listener,
+    policy: TlsPolicy,
+    store: &Arc<CertificateStore>,
+    app: App,
+    change: impl FnOnce(&mut ServerOptions),
+) -> Router {
+    let tickets = Tickets::new().expect("randomness");
+    let terminator = Terminator::new(policy, Arc::clone(store), &tickets).expect("TLS");
+    Router::start_on(listener.with_tls(terminator), app, change)
+}
+
+/// A connection of a client.
+pub(super) struct Client(pub(super) StreamOwned<ClientConnection, TcpStream>);
+
+impl Client {
+    /// Connects, and does the handshake for this name.
+    pub(super) fn handshake(address: SocketAddr, config: ClientConfig, name: &str) -> io::Result<Self> {
+        Self::begin(TcpStream::connect(address)?, config, name)
+    }
+
+    /// Does the handshake on a connection.
+    pub(super) fn begin(stream: TcpStream, config: ClientConfig, name: &str) -> io::Result<Self> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let mut tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        let mut stream = stream;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream)?;
+        }
+        Ok(Self(StreamOwned::new(tls, stream)))
+    }
+
+    pub(super) fn connect(address: SocketAddr, config: &ClientConfig, name: &str) -> Self {
+        Self::handshake(address, config.clone(), name).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The certificate it was shown.
+    pub(super) fn shown(&self) -> CertificateDer<'static> {
+        self.0
+            .conn
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .expect("it was shown one")
+            .clone()
+            .into_owned()
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).expect("it is taken");
+        self.0.flush().expect("it is taken");
+    }
+
+    /// The next head.
+    pub(super) fn head(&mut self) -> Head {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after {head:?}"));
+            head.push(byte[0]);
+        }
+        Head::parse(&head)
+    }
+
+    /// The next response, whose body has a length.
+    pub(super) fn response(&mut self) -> (Head, Vec<u8>) {
+        let head = self.head();
+        let length = head.get("Content-Length").expect("it has a length").parse().expect("a number");
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("the body comes");
+        (head, body)
+    }
+
+    /// Everything until the end; an error if it was cut there.
+    pub(super) fn rest(&mut self) -> (Vec<u8>, io::Result<()>) {
+        let mut rest = Vec::new();
+        let end = self.0.read_to_end(&mut rest).map(drop);
+        (rest, end)
+    }
+}
