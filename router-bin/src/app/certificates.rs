@@ -29,6 +29,13 @@ pub(super) struct Shown {
     warned: Option<Instant>,
 }
 
+/// Certificates that were read and are good, but are not shown yet.
+pub(super) struct Fresh {
+    certificates: Certificates,
+    files: Vec<CertificateFiles>,
+    seen: Vec<Stamp>,
+}
+
 /// What a file is like; another one in its place is not like it.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
@@ -76,21 +83,25 @@ impl Shown {
         Arc::clone(&self.store)
     }
 
-    /// Reads these files; when one is bad, everything stays as it is.
+    /// Reads these files. Nothing else is shown until [`Shown::show`].
     ///
     /// # Errors
-    /// What is wrong.
-    pub(super) fn read(&mut self, files: &[CertificateFiles]) -> Result<(), CertificateError> {
+    /// What is wrong with one of them.
+    pub(super) fn read(&mut self, files: &[CertificateFiles]) -> Result<Fresh, CertificateError> {
         let seen = stamps(files);
         let loaded = load(files);
-        if loaded.is_ok() || files == self.files {
-            self.seen = seen;
+        if loaded.is_err() && files == self.files {
+            self.seen.clone_from(&seen);
         }
-        self.store.publish(loaded?);
-        self.files = files.to_vec();
+        Ok(Fresh { certificates: loaded?, files: files.to_vec(), seen })
+    }
+
+    /// Shows these from now on.
+    pub(super) fn show(&mut self, fresh: Fresh) {
+        self.store.publish(fresh.certificates);
+        (self.files, self.seen) = (fresh.files, fresh.seen);
         self.warned = None;
         self.warn();
-        Ok(())
     }
 
     /// Reads the files again if they have changed. What is wrong with them is said once.
@@ -100,7 +111,10 @@ impl Shown {
             return;
         }
         match self.read(&self.files.clone()) {
-            Ok(()) => out::note("certificates read again: their files have changed"),
+            Ok(fresh) => {
+                self.show(fresh);
+                out::note("certificates read again: their files have changed");
+            }
             Err(error) => out::note(format_args!("the old certificates stay in force: {error}")),
         }
     }

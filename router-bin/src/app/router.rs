@@ -205,8 +205,9 @@ impl Routing {
             return Err(format!("only a restart can change {keys} as {file} does; nothing was changed"));
         }
         let log = Opened::open(&next.access_log).map_err(|failure| failure.to_string())?;
-        self.shown.read(&next.certificates).map_err(|error| error.to_string())?;
+        let certificates = self.shown.read(&next.certificates).map_err(|error| error.to_string())?;
         self.feed.declare(next.apps.clone()).await.map_err(|refused| refused.to_string())?;
+        self.shown.show(certificates);
         if !self.log.reopen(log) {
             tracing::warn!(
                 "the access log is too far behind to be opened again; reload once more when it has caught up"
