@@ -5,10 +5,7 @@ use ::pingora::proxy::Session;
 use super::{Context, PingoraRouter};
 use crate::{
     h1::request::Version,
-    route::{
-        Fault, LogLine, eject,
-        logline::{Protocol, Tls},
-    },
+    route::{Fault, LogLine, eject, logline::Protocol},
 };
 
 impl Context {

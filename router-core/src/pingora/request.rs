@@ -119,7 +119,7 @@ impl Context {
     pub(super) fn admit(&mut self, router: &PingoraRouter, session: &mut Session) -> Result<(), Fault> {
         let peer = Peer {
             client: session.client_addr().and_then(|from| from.as_inet()).map(|from| from.ip()),
-            tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+            tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()).into(),
         };
         self.arrival = Arrival::direct(peer.client, peer.tls, None);
         self.read(router, session)?;
