@@ -17,7 +17,7 @@ pub(super) static BUSBAR: Kind = Kind {
     program: Some(("busbar", "--version")),
     beside: true,
     cannot: |scenario| match (scenario.load.tls, scenario.load.protocol) {
-        (Some(_), _) => Some("it does not terminate TLS yet"),
+        (Some(_), _) => Some("its TLS is not measured yet"),
         (None, Protocol::Http2 { .. }) => Some("it does not speak HTTP/2 yet"),
         (None, _) => None,
     },
