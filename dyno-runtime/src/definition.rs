@@ -52,7 +52,7 @@ pub enum DefinitionError {
     #[error("{} has no Procfile; write one with a line like `web: ./serve`", .0.display())]
     NoProcfile(PathBuf),
     /// A file or directory cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {}: {}", path.display(), advice(.source))]
     Read {
         /// Which one.
         path: PathBuf,
@@ -130,6 +130,17 @@ fn read(directory: &Path, file: &str) -> Result<Option<String>, DefinitionError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(DefinitionError::Read { path, source }),
         Ok(text) => Ok(Some(text)),
+    }
+}
+
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it is not there; check the path".into(),
+        io::ErrorKind::PermissionDenied => "not permitted; check its owner and permissions".into(),
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            "a directory was expected where a file is, or the other way round".into()
+        }
+        _ => error.to_string(),
     }
 }
 

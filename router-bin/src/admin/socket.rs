@@ -6,14 +6,12 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::{
-        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::{UnixListener as StdUnixListener, UnixStream},
-    },
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
 use axum::Router;
+use router_core::server::listen::socket_file::{self, SocketFile};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::{config::address::Endpoint, failure::reason};
@@ -74,31 +72,19 @@ enum Listener {
     Tcp(TcpListener),
 }
 
-/// A socket file of ours. Dropping it removes it, unless somebody else has put another one in its place.
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|now| now.ino() == self.inode) {
-            let _gone = fs::remove_file(&self.path);
-        }
-    }
-}
-
-impl SocketFile {
-    /// Listens at `path`, where only we may connect. The file of a process that is gone is replaced.
-    ///
-    /// # Errors
-    /// [`SocketError`].
-    pub(crate) fn listen(path: &Path) -> Result<(UnixListener, Self), SocketError> {
-        let refused = |source| SocketError::Refused { path: path.display().to_string(), source };
-        make_way(path)?;
-        let (listener, file) = bind_unix(path).map_err(refused)?;
-        Ok((UnixListener::from_std(listener).map_err(refused)?, file))
-    }
+/// Listens at `path`, where only we may connect. The file of a process that is gone is replaced.
+///
+/// # Errors
+/// [`SocketError`].
+pub(crate) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
+    let told = || path.display().to_string();
+    let refused = |source| SocketError::Refused { path: told(), source };
+    let (listener, file) = socket_file::listen(path, 0o600).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => SocketError::NotASocket { path: told() },
+        io::ErrorKind::AddrInUse => SocketError::Live { path: told() },
+        _ => refused(error),
+    })?;
+    Ok((UnixListener::from_std(listener).map_err(refused)?, file))
 }
 
 impl AdminSocket {
@@ -115,7 +101,7 @@ impl AdminSocket {
                 if *path == usual_path() {
                     private_directory(path).map_err(refused)?;
                 }
-                let (listener, file) = SocketFile::listen(path)?;
+                let (listener, file) = listen(path)?;
                 Listener::Unix(listener, file)
             }
         };
@@ -163,41 +149,5 @@ fn private_directory(path: &Path) -> io::Result<()> {
             if ours { Ok(()) } else { Err(io::Error::other("its directory is not ours alone")) }
         }
         made => made,
-    }
-}
-
-/// Removes the socket file of a process that is gone.
-fn make_way(path: &Path) -> Result<(), SocketError> {
-    let told = || path.display().to_string();
-    let Ok(now) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !now.file_type().is_socket() {
-        return Err(SocketError::NotASocket { path: told() });
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::Live { path: told() }),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|source| SocketError::Refused { path: told(), source })
-        }
-        Err(source) => Err(SocketError::Refused { path: told(), source }),
-    }
-}
-
-/// The file gets its name only when nobody else may open it any more.
-fn bind_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
-    let mut unnamed = path.as_os_str().to_owned();
-    unnamed.push(format!(".{}", std::process::id()));
-    let unnamed = PathBuf::from(unnamed);
-    let _left_over = fs::remove_file(&unnamed);
-    let listener = StdUnixListener::bind(&unnamed)?;
-    let named = fs::set_permissions(&unnamed, fs::Permissions::from_mode(0o600))
-        .and_then(|()| listener.set_nonblocking(true))
-        .and_then(|()| fs::rename(&unnamed, path))
-        .and_then(|()| fs::symlink_metadata(path));
-    match named {
-        Ok(now) => Ok((listener, SocketFile { path: path.to_owned(), inode: now.ino() })),
-        Err(error) => {
-            let _cleaned = fs::remove_file(&unnamed);
-            Err(error)
-        }
     }
 }

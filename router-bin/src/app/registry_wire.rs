@@ -6,11 +6,12 @@ use busbar_registry::{
     Capabilities, Registry,
     wire::{Limits, Listener, serve},
 };
+use router_core::server::listen::socket_file::SocketFile;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::edge::cannot_bind;
 use crate::{
-    admin::socket::SocketFile,
+    admin::socket,
     config::{RegistryListen, address::Endpoint},
     failure::Failure,
     key_file,
@@ -42,7 +43,7 @@ impl RegistryWire {
                     )
                 }
                 Endpoint::Unix(path) => {
-                    let (listener, file) = SocketFile::listen(path)?;
+                    let (listener, file) = socket::listen(path)?;
                     (listener.into(), Some(file))
                 }
             });

@@ -5,7 +5,7 @@
 //! - [`BindError`]: why an address cannot be had.
 //! - [`Door`]: one worker's share of a listener. [`socket_file`]: a socket file and its end.
 
-pub(crate) mod socket_file;
+pub mod socket_file;
 
 use std::{
     io,

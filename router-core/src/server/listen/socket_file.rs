@@ -1,4 +1,6 @@
 //! A socket file to listen at: what a dead process has left is replaced, and nothing is left behind.
+//!
+//! - [`listen`]: takes a path. [`SocketFile`]: the file, for as long as it is ours.
 
 use std::{
     fs, io,
@@ -11,7 +13,7 @@ use std::{
 
 /// A socket file of ours. Dropping it removes it, unless somebody else has put another one in its place.
 #[derive(Debug)]
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
@@ -24,8 +26,12 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens at `path`. The file gets its name only when it has its permissions, so nobody slips in before.
-pub(crate) fn listen(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+/// Listens at `path`, without blocking, with these permissions. The file gets its name only when it has them, so nobody
+/// slips in before.
+///
+/// # Errors
+/// `AlreadyExists` when something else is there, `AddrInUse` when somebody listens there, others of the system.
+pub fn listen(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     make_way(path)?;
     let mut unnamed = path.as_os_str().to_owned();
     unnamed.push(format!(".{}", std::process::id()));
