@@ -2,9 +2,13 @@
 //!
 //! - [`Transport`]: one connection: wait without a buffer, receive into a lent one, send from several, close.
 //! - [`Socket`]: the kernel's: TCP or a socket file, whichever side it is on.
+//! - [`stream`]: any of them under the names of tokio's traits, for libraries.
 //!
 //! `proxy/` knows only this, so other backends (TLS: [`crate::tls::session`]; io_uring, memory) stand beside TCP without
 //! touching it.
+
+#[allow(dead_code, reason = "HTTP/2 is its first user")]
+pub(crate) mod stream;
 
 use std::{
     io::{self, IoSlice},
