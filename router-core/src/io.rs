@@ -12,7 +12,7 @@ pub(crate) mod stream;
 
 use std::{
     io::{self, IoSlice},
-    net::Shutdown,
+    net::{IpAddr, Shutdown},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -21,6 +21,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+
+use crate::observe::counters::Closed;
 
 /// One connection, as the proxy sees it. All calls are cancel safe: `Pending` means that nothing happened.
 pub(crate) trait Transport: 'static {
@@ -60,6 +62,11 @@ pub(crate) trait Transport: 'static {
     /// Says goodbye in an orderly end, where that means something and as far as it goes without waiting.
     fn farewell(&mut self) {}
 
+    /// Why it is broken, if that is not the socket's doing.
+    fn broken_by(&self) -> Option<Closed> {
+        None
+    }
+
     /// Whether a request for this host may come over this connection.
     fn serves(&self, _host: &str) -> bool {
         true
@@ -81,6 +88,16 @@ macro_rules! either {
             Socket::Unix($stream) => $deed,
         }
     };
+}
+
+impl Socket {
+    /// Its address here. `None`: it is a socket file.
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl Transport for Socket {
@@ -125,6 +142,9 @@ impl<T: Transport> Transport for Box<T> {
     }
     fn farewell(&mut self) {
         (**self).farewell();
+    }
+    fn broken_by(&self) -> Option<Closed> {
+        (**self).broken_by()
     }
     fn serves(&self, host: &str) -> bool {
         (**self).serves(host)

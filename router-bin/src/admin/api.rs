@@ -34,12 +34,15 @@ pub(crate) struct State {
 /// A certificate in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShownCertificate {
-    /// The names it is for.
+    /// The names and addresses it is for.
     pub(crate) names: Vec<String>,
     /// Until when, as RFC 3339 writes it.
     pub(crate) expires: String,
     /// Whole days until then.
     pub(crate) expires_in_days: u64,
+    /// Whole seconds until then; negative once it is over.
+    #[serde(default)]
+    pub(crate) expires_in_seconds: i64,
 }
 
 /// `POST /v1/scale`, answered with a list of [`Scaled`]: the whole formation.

@@ -39,13 +39,20 @@ pub(crate) async fn state(State(admin): Shared) -> Json<api::State> {
 fn shown(store: &CertificateStore) -> Vec<ShownCertificate> {
     let now = SystemTime::now();
     let one = |certificate: &Certificate| ShownCertificate {
-        names: certificate.names().to_vec(),
+        names: certificate.is_for().split(", ").map(str::to_owned).collect(),
         expires: jiff::Timestamp::try_from(certificate.expires())
             .map(|at| at.to_string())
             .unwrap_or_default(),
         expires_in_days: certificate.expires().duration_since(now).unwrap_or_default().as_secs() / 86_400,
+        expires_in_seconds: seconds_until(certificate.expires(), now),
     };
     store.current().all().iter().map(one).collect()
+}
+
+/// Negative when it is past.
+fn seconds_until(then: SystemTime, now: SystemTime) -> i64 {
+    let seconds = |span: std::time::Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    then.duration_since(now).map_or_else(|past| -seconds(past.duration()), seconds)
 }
 
 /// `GET /v1/routes`

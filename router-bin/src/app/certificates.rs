@@ -24,6 +24,8 @@ pub(super) struct Shown {
     store: Arc<CertificateStore>,
     tickets: Tickets,
     files: Vec<CertificateFiles>,
+    /// What was in them, in their order.
+    loaded: Vec<Certificate>,
     /// What the files were like when they were read last, well or not.
     seen: Vec<Stamp>,
     warned: Option<Instant>,
@@ -31,7 +33,7 @@ pub(super) struct Shown {
 
 /// Certificates that were read and are good, but are not shown yet.
 pub(super) struct Fresh {
-    certificates: Certificates,
+    loaded: Vec<Certificate>,
     files: Vec<CertificateFiles>,
     seen: Vec<Stamp>,
 }
@@ -49,12 +51,16 @@ fn stamps(files: &[CertificateFiles]) -> Vec<Stamp> {
 }
 
 /// All of them, or none.
-fn load(files: &[CertificateFiles]) -> Result<Certificates, CertificateError> {
-    let (mut all, now) = (Certificates::default(), SystemTime::now());
-    for files in files {
-        all.add(Certificate::load(&files.chain, &files.key, now)?, files.default);
+fn load(files: &[CertificateFiles]) -> Result<Vec<Certificate>, CertificateError> {
+    files.iter().map(|files| Certificate::load(&files.chain, &files.key)).collect()
+}
+
+fn snapshot(files: &[CertificateFiles], loaded: &[Certificate]) -> Certificates {
+    let mut all = Certificates::default();
+    for (files, certificate) in files.iter().zip(loaded) {
+        all.add(certificate.clone(), files.default);
     }
-    Ok(all)
+    all
 }
 
 impl Shown {
@@ -64,8 +70,10 @@ impl Shown {
     /// [`Failure::Certificate`], [`Failure::Tls`].
     pub(super) fn start(files: &[CertificateFiles]) -> Result<Self, Failure> {
         let seen = stamps(files);
-        let store = CertificateStore::new(load(files)?);
-        let mut shown = Self { store, tickets: Tickets::new()?, files: files.to_vec(), seen, warned: None };
+        let loaded = load(files)?;
+        let store = CertificateStore::new(snapshot(files, &loaded));
+        let (tickets, files) = (Tickets::new()?, files.to_vec());
+        let mut shown = Self { store, tickets, files, loaded, seen, warned: None };
         shown.warn();
         Ok(shown)
     }
@@ -83,23 +91,39 @@ impl Shown {
         Arc::clone(&self.store)
     }
 
-    /// Reads these files. Nothing else is shown until [`Shown::show`].
+    /// Reads these files. Nothing else is shown until [`Shown::show`]. One that is over does not take the place of a good
+    /// one; it is shown where there is no other.
     ///
     /// # Errors
     /// What is wrong with one of them.
     pub(super) fn read(&mut self, files: &[CertificateFiles]) -> Result<Fresh, CertificateError> {
         let seen = stamps(files);
-        let loaded = load(files);
+        let loaded = load(files).and_then(|loaded| self.better_than_before(files, loaded));
         if loaded.is_err() && files == self.files {
             self.seen.clone_from(&seen);
         }
-        Ok(Fresh { certificates: loaded?, files: files.to_vec(), seen })
+        Ok(Fresh { loaded: loaded?, files: files.to_vec(), seen })
+    }
+
+    fn better_than_before(
+        &self,
+        files: &[CertificateFiles],
+        loaded: Vec<Certificate>,
+    ) -> Result<Vec<Certificate>, CertificateError> {
+        let now = SystemTime::now();
+        for (files, certificate) in files.iter().zip(&loaded) {
+            let before = self.files.iter().zip(&self.loaded).find(|(before, _)| before.chain == files.chain);
+            if before.is_some_and(|(_, before)| before.good_at(now).is_ok()) {
+                certificate.good_at(now)?;
+            }
+        }
+        Ok(loaded)
     }
 
     /// Shows these from now on.
     pub(super) fn show(&mut self, fresh: Fresh) {
-        self.store.publish(fresh.certificates);
-        (self.files, self.seen) = (fresh.files, fresh.seen);
+        self.store.publish(snapshot(&fresh.files, &fresh.loaded));
+        (self.files, self.loaded, self.seen) = (fresh.files, fresh.loaded, fresh.seen);
         self.warned = None;
         self.warn();
     }
@@ -126,16 +150,65 @@ impl Shown {
         self.warned = Some(Instant::now());
         let now = SystemTime::now();
         for certificate in self.store.current().all() {
-            let names = certificate.names().join(", ");
             if let Some(file) = certificate.key_open_to_others() {
                 let file = file.display();
                 tracing::warn!("every user of this machine can read the private key {file}; chmod 600 it");
             }
-            let left =
-                certificate.expires().duration_since(now).unwrap_or_default().as_secs() / DAY.as_secs();
-            if left < WARN_DAYS {
-                tracing::warn!("the certificate for {names} expires in {left} days; renew it");
+            let names = certificate.is_for();
+            match age(certificate, now) {
+                Age::Good => {}
+                Age::Wrong(error) => {
+                    tracing::error!("{error}; it is shown for {names} all the same, and clients refuse it");
+                }
+                Age::Ends { days } => {
+                    tracing::warn!("the certificate for {names} expires in {days} days; renew it");
+                }
             }
         }
+    }
+}
+
+/// What there is to say about a certificate's time.
+#[derive(Debug)]
+enum Age {
+    Good,
+    /// It is over, or not good yet.
+    Wrong(CertificateError),
+    /// It is over soon.
+    Ends {
+        days: u64,
+    },
+}
+
+fn age(certificate: &Certificate, now: SystemTime) -> Age {
+    if let Err(error) = certificate.good_at(now) {
+        return Age::Wrong(error);
+    }
+    let days = certificate.expires().duration_since(now).unwrap_or_default().as_secs() / DAY.as_secs();
+    if days < WARN_DAYS { Age::Ends { days } } else { Age::Good }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_warned_of_from_30_days_before_its_end_and_called_wrong_after_it() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2024, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2024, 12, 31);
+        let chain = params.self_signed(&key).unwrap().pem();
+        let read = Certificate::from_pem("a.pem", chain.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+        let before_the_end = |days: u32| read.expires() - DAY * days;
+        assert!(matches!(age(&read, before_the_end(30)), Age::Good));
+        let second = Duration::from_secs(1);
+        assert!(matches!(age(&read, before_the_end(30) + second), Age::Ends { days: 29 }));
+        assert!(matches!(age(&read, before_the_end(0) - second), Age::Ends { days: 0 }));
+        assert!(matches!(age(&read, before_the_end(0)), Age::Wrong(CertificateError::Expired { .. })));
+        let early = age(&read, before_the_end(366));
+        assert!(matches!(early, Age::Wrong(CertificateError::TooEarly { .. })), "{early:?}");
     }
 }

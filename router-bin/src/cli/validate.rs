@@ -1,6 +1,11 @@
 //! `busbar validate`
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use router_core::tls::Certificate;
 
 use crate::{
     config::{self, Overrides},
@@ -24,6 +29,13 @@ impl Validate {
 
 /// `edge.toml is valid: 1 app, 2 domains, 2 dynos`
 pub(super) fn check(file: &Path, overrides: &Overrides) -> Result<(), Failure> {
-    let tally = config::read(file, overrides)?.tally();
+    let config = config::read(file, overrides)?;
+    let (tally, now) = (config.tally(), SystemTime::now());
+    for files in &config.certificates {
+        let read = Certificate::load(&files.chain, &files.key);
+        if let Err(over) = read.and_then(|certificate| certificate.good_at(now)) {
+            out::note(format_args!("warning: {over}"));
+        }
+    }
     out::print(&format!("{} is valid: {tally}\n", file.display()))
 }

@@ -69,7 +69,7 @@ pub(crate) async fn serve<T: Transport>(
             }
             Wait::Closed => {
                 connection.io.farewell();
-                return idle_end(&worker);
+                return connection.io.broken_by().unwrap_or_else(|| idle_end(&worker));
             }
         }
         match Box::pin(busy(&worker, &mut connection, &timer, &peer)).await {
@@ -79,7 +79,7 @@ pub(crate) async fn serve<T: Transport>(
                 linger::close(&worker, &mut connection, &timer).await;
                 return closed;
             }
-            Busy::End(closed) => return closed,
+            Busy::End(closed) => return connection.io.broken_by().unwrap_or(closed),
         }
     }
 }

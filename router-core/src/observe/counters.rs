@@ -66,6 +66,8 @@ pub enum Closed {
     TlsMalformed,
     /// Its handshake failed for another reason.
     TlsOther,
+    /// After the handshake something came that is not what the client encrypted, or an alert.
+    TlsBroken,
     /// It spoke plain HTTP where TLS is spoken, and was told so.
     PlainOnTls,
     /// A bug ended it.
@@ -74,7 +76,7 @@ pub enum Closed {
 
 impl Closed {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Answered,
         Self::ClientLeft,
         Self::Idle,
@@ -91,6 +93,7 @@ impl Closed {
         Self::TlsRefused,
         Self::TlsMalformed,
         Self::TlsOther,
+        Self::TlsBroken,
         Self::PlainOnTls,
         Self::Panicked,
     ];
@@ -114,6 +117,7 @@ impl Closed {
             Self::TlsRefused => "tls_refused",
             Self::TlsMalformed => "tls_malformed",
             Self::TlsOther => "tls_other",
+            Self::TlsBroken => "tls_broken",
             Self::PlainOnTls => "plain_on_tls",
             Self::Panicked => "panicked",
         }

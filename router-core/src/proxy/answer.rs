@@ -3,7 +3,11 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
-use super::{After, Call, Client, Request, head::values, record::Record};
+use super::{
+    After, Call, Client, Request,
+    head::{self, values},
+    record::Record,
+};
 use crate::{
     h1::{field::Kind, request::Persistence},
     route::{
@@ -19,7 +23,8 @@ pub(super) async fn fault<C: Client>(call: &mut Call<'_, C>, record: &mut Record
     if record.status.is_some() || !fault.is_answered() {
         return After::Cut;
     }
-    let (worker, head) = (call.worker, call.request.head);
+    let Request { head, arrival, misdirected, .. } = call.request;
+    let worker = call.worker;
     let app = worker.table.borrow_mut().find(head.host.as_str());
     let routing = app.map(|app| app.with_set(|set| Arc::clone(&set.routing)));
     let closes = fault.facts().closes_client || !call.client.is_body_done() || worker.drain.is_draining();
@@ -27,6 +32,11 @@ pub(super) async fn fault<C: Client>(call: &mut Call<'_, C>, record: &mut Record
         fault,
         format: Format::preferred(values(&call.request, Kind::Accept)),
         url: routing.as_deref().and_then(|routing| page::custom(fault, routing)),
+        // Over plain HTTP it would mean nothing (RFC 6797 §7.2); a host that is not this connection's is another's.
+        hsts: routing
+            .as_deref()
+            .and_then(|routing| routing.hsts_seconds)
+            .filter(|_| arrival.tls.is_on() && !misdirected),
         only_head: head.is_head,
         persistence: if closes { Persistence::Close } else { head.persistence },
     };
@@ -42,8 +52,14 @@ pub(super) async fn unread<C: Client>(
     fault: Fault,
 ) -> After {
     record.fault = Some(fault);
-    let page =
-        Page { fault, format: Format::Html, url: None, only_head: false, persistence: Persistence::Close };
+    let page = Page {
+        fault,
+        format: Format::Html,
+        url: None,
+        hsts: None,
+        only_head: false,
+        persistence: Persistence::Close,
+    };
     send(worker, timer, client, record, &page).await
 }
 
@@ -80,6 +96,7 @@ struct Page<'a> {
     fault: Fault,
     format: Format,
     url: Option<&'a str>,
+    hsts: Option<u32>,
     only_head: bool,
     persistence: Persistence,
 }
@@ -98,6 +115,9 @@ async fn send<C: Client>(
     client.field(b"Content-Type", page.format.content_type().as_bytes());
     client.field(b"Content-Length", itoa::Buffer::new().format(body.len()).as_bytes());
     client.field(b"Cache-Control", b"no-cache, no-store");
+    if let Some(seconds) = page.hsts {
+        head::hsts(client, seconds, &mut Vec::new());
+    }
     client.field(b"X-Request-Id", record.request_id.as_bytes());
     client.field(b"Via", b"1.1 busbar");
     client.end_head(Some(page.persistence));

@@ -184,14 +184,10 @@ pub(crate) fn to_client<C: Client>(
         client.field(b"Set-Cookie", via);
     }
     // The app's own word wins.
-    let name = b"Strict-Transport-Security";
     if let Some(seconds) = hsts.filter(|_| head.status >= 200)
-        && !fields.iter().any(|field| field.name.of_buffer(bytes).eq_ignore_ascii_case(name))
+        && !fields.iter().any(|field| field.name.of_buffer(bytes).eq_ignore_ascii_case(HSTS))
     {
-        via.clear();
-        via.extend_from_slice(b"max-age=");
-        via.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
-        client.field(name, via);
+        self::hsts(client, seconds, via);
     }
     via.clear();
     let received =
@@ -199,6 +195,17 @@ pub(crate) fn to_client<C: Client>(
     forward::via(via, received, "1.1");
     client.field(b"Via", via);
     client.end_head(persistence);
+}
+
+/// What tells browsers to ask for this host over TLS only (RFC 6797).
+const HSTS: &[u8] = b"Strict-Transport-Security";
+
+/// Adds that header, for so many seconds. `scratch` is scratch space.
+pub(super) fn hsts<C: Client>(client: &mut C, seconds: u32, scratch: &mut Vec<u8>) {
+    scratch.clear();
+    scratch.extend_from_slice(b"max-age=");
+    scratch.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+    client.field(HSTS, scratch);
 }
 
 fn is_first_of(field: &Field, fields: &[Field]) -> bool {

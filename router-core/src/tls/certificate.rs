@@ -1,10 +1,12 @@
 //! A chain of certificates and its key, read from PEM and checked, so that what is served can be served.
 //!
 //! - [`Certificate::load`]: from two files. [`Certificate::from_pem`]: from two texts.
+//! - [`Certificate::good_at`]: whether its time has come and is not over; that is no reason not to show it.
 //! - [`CertificateError`]: which file, what is wrong, what to do.
 
 use std::{
     fmt, fs, io,
+    net::IpAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -35,6 +37,9 @@ const MOST_NAMES: usize = 1000;
 pub struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
     names: Vec<String>,
+    addresses: Vec<IpAddr>,
+    file: PathBuf,
+    begins: SystemTime,
     expires: SystemTime,
     open_to_others: Option<PathBuf>,
 }
@@ -94,7 +99,7 @@ pub enum CertificateError {
         next: String,
     },
     /// It names nobody.
-    #[error("the certificate in {} has no DNS name among its subject alternative names, so no client accepts it; request it with names", .0.display())]
+    #[error("the certificate in {} has no DNS name or IP address among its subject alternative names, so no client accepts it; request it with names", .0.display())]
     Nameless(PathBuf),
     /// It is over.
     #[error("the certificate in {} expired {ago_days} days ago; renew it", .file.display())]
@@ -104,17 +109,25 @@ pub enum CertificateError {
         /// For how long.
         ago_days: u64,
     },
+    /// It is not good yet.
+    #[error("the certificate in {} is good only in {in_days} days; check this machine's clock, or show the one before it until then", .file.display())]
+    TooEarly {
+        /// Which file.
+        file: PathBuf,
+        /// In how long it is good; 0 is less than a day.
+        in_days: u64,
+    },
 }
 
 impl Certificate {
-    /// Reads a chain (the server's own certificate first) and its key, and checks that they can be served at `now`.
+    /// Reads a chain (the server's own certificate first) and its key, and checks that they can be served.
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn load(chain: &Path, key: &Path, now: SystemTime) -> Result<Self, CertificateError> {
+    pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
         let chain_pem = read(chain)?;
         let key_pem = read(key)?;
-        let mut certificate = checked((chain, &chain_pem), (key, &key_pem), now)?;
+        let mut certificate = checked((chain, &chain_pem), (key, &key_pem))?;
         let mode = fs::metadata(key).map(|data| data.permissions().mode()).unwrap_or_default();
         certificate.open_to_others = (mode & 0o004 != 0).then(|| key.to_owned());
         Ok(certificate)
@@ -124,13 +137,46 @@ impl Certificate {
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn from_pem(name: &str, chain: &[u8], key: &[u8], now: SystemTime) -> Result<Self, CertificateError> {
-        checked((Path::new(name), chain), (Path::new(name), key), now)
+    pub fn from_pem(name: &str, chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+        checked((Path::new(name), chain), (Path::new(name), key))
+    }
+
+    /// Whether clients whose clock says `now` accept its span of time.
+    ///
+    /// # Errors
+    /// [`CertificateError::Expired`], [`CertificateError::TooEarly`].
+    pub fn good_at(&self, now: SystemTime) -> Result<(), CertificateError> {
+        let days = |span: Duration| span.as_secs() / 86_400;
+        if let Ok(ago) = now.duration_since(self.expires) {
+            return Err(CertificateError::Expired { file: self.file.clone(), ago_days: days(ago) });
+        }
+        match self.begins.duration_since(now) {
+            Ok(wait) if !wait.is_zero() => {
+                Err(CertificateError::TooEarly { file: self.file.clone(), in_days: days(wait) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The names it is for, in lower case: `a.example`, `*.a.example`.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The addresses it is for.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// Its names and addresses in one text, for people.
+    pub fn is_for(&self) -> String {
+        let addresses = self.addresses.iter().map(ToString::to_string);
+        self.names.iter().cloned().chain(addresses).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The file of its chain, or what stands for it.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Until when it is good.
@@ -160,7 +206,7 @@ fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
 
 type Source<'a> = (&'a Path, &'a [u8]);
 
-fn checked(chain: Source<'_>, key: Source<'_>, now: SystemTime) -> Result<Certificate, CertificateError> {
+fn checked(chain: Source<'_>, key: Source<'_>) -> Result<Certificate, CertificateError> {
     let damaged = |what: String| CertificateError::Damaged { file: chain.0.to_owned(), what };
     let ders: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.1)
         .collect::<Result<_, _>>()
@@ -173,18 +219,16 @@ fn checked(chain: Source<'_>, key: Source<'_>, now: SystemTime) -> Result<Certif
     let [leaf, ..] = parsed.as_slice() else {
         return Err(CertificateError::NoCertificate(chain.0.to_owned()));
     };
-    let names = names(leaf);
+    let (names, addresses) = names(leaf);
+    let begins = time(leaf.validity().not_before.timestamp());
     let expires = time(leaf.validity().not_after.timestamp());
     let key = match_key(chain.0, key, &ders)?;
     in_order(chain.0, &parsed)?;
-    if names.is_empty() {
+    if names.is_empty() && addresses.is_empty() {
         return Err(CertificateError::Nameless(chain.0.to_owned()));
     }
-    if let Ok(ago) = now.duration_since(expires) {
-        let file = chain.0.to_owned();
-        return Err(CertificateError::Expired { file, ago_days: ago.as_secs() / 86_400 });
-    }
-    Ok(Certificate { key: Arc::new(key), names, expires, open_to_others: None })
+    let file = chain.0.to_owned();
+    Ok(Certificate { key: Arc::new(key), names, addresses, file, begins, expires, open_to_others: None })
 }
 
 /// The chain with its key, which is that of the first certificate.
@@ -220,16 +264,27 @@ fn in_order(file: &Path, chain: &[X509Certificate<'_>]) -> Result<(), Certificat
     Ok(())
 }
 
-fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
+/// Its DNS names and its IP addresses.
+fn names(leaf: &X509Certificate<'_>) -> (Vec<String>, Vec<IpAddr>) {
     let listed = leaf.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
         ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
         _ => None,
     });
-    let dns = listed.flatten().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.trim_end_matches('.').to_ascii_lowercase()),
-        _ => None,
-    });
-    dns.take(MOST_NAMES).collect()
+    let (mut names, mut addresses) = (Vec::new(), Vec::new());
+    for name in listed.flatten().take(MOST_NAMES) {
+        match name {
+            GeneralName::DNSName(name) => names.push(name.trim_end_matches('.').to_ascii_lowercase()),
+            GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
+            _ => {}
+        }
+    }
+    (names, addresses)
+}
+
+/// Four bytes or sixteen (RFC 5280 §4.2.1.6).
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 fn time(unix_seconds: i64) -> SystemTime {

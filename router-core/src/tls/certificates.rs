@@ -3,7 +3,13 @@
 //! - [`Certificates`]: a snapshot that never changes: exact names, wildcards, the default.
 //! - [`CertificateStore`]: the snapshot in force; a new one is published in one swap, and open connections keep theirs.
 
-use std::{cell::RefCell, fmt, sync::Arc, time::SystemTime};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -15,12 +21,14 @@ use rustls::{
 use super::Certificate;
 
 /// All certificates at one time. An exact name wins over a wildcard (which stands for one label), then comes the
-/// default. Of several certificates for one name a client gets one it can verify, those with elliptic keys first.
+/// default. A client that names nobody gets the certificate for the address that it came to, then the default. Of several
+/// certificates for one name a client gets one it can verify and that is good now, those with elliptic keys first.
 #[derive(Default, Clone)]
 pub struct Certificates {
     all: Vec<Certificate>,
     /// Places in `all`; a wildcard stands here as `*.rest`.
     by_name: HashMap<Box<str>, Vec<usize>, foldhash::fast::RandomState>,
+    by_address: HashMap<IpAddr, Vec<usize>, foldhash::fast::RandomState>,
     default: Vec<usize>,
 }
 
@@ -30,10 +38,13 @@ impl Certificates {
     pub fn add(&mut self, certificate: Certificate, default: bool) {
         let place = self.all.len();
         self.all.push(certificate);
-        let Self { all, by_name, default: defaults } = self;
+        let Self { all, by_name, by_address, default: defaults } = self;
         let Some(added) = all.last() else { return };
         for name in added.names() {
             put(by_name.entry(name.as_str().into()).or_default(), place, all);
+        }
+        for address in added.addresses() {
+            put(by_address.entry(address.to_canonical()).or_default(), place, all);
         }
         if default {
             put(defaults, place, all);
@@ -67,12 +78,21 @@ impl Certificates {
     fn choose(
         &self,
         name: Option<&str>,
+        here: Option<IpAddr>,
         verifies: impl Fn(&CertifiedKey) -> bool,
+        now: SystemTime,
     ) -> Option<Arc<CertifiedKey>> {
-        let places = name.and_then(|name| self.named(name)).unwrap_or(&self.default);
-        let candidates = || places.iter().filter_map(|place| self.all.get(*place)).map(|found| &found.key);
+        let places = match name {
+            Some(name) => self.named(name),
+            None => here.and_then(|address| self.by_address.get(&address.to_canonical())),
+        };
+        let places = places.unwrap_or(&self.default);
+        let candidates = || places.iter().filter_map(|place| self.all.get(*place));
+        let verifiable = || candidates().filter(|found| verifies(&found.key));
         // Without one that it can verify, any of them gives the precise error.
-        candidates().find(|key| verifies(key)).or_else(|| candidates().next()).cloned()
+        let good = verifiable().find(|found| found.good_at(now).is_ok());
+        let found = good.or_else(|| verifiable().next()).or_else(|| candidates().next());
+        found.map(|found| Arc::clone(&found.key))
     }
 }
 
@@ -112,6 +132,11 @@ impl CertificateStore {
         self.0.load_full()
     }
 
+    /// Whether any of them is for an address.
+    pub(super) fn has_addresses(&self) -> bool {
+        !self.0.load().by_address.is_empty()
+    }
+
     /// Whether a request for `host` may come over a connection that was made for `name`.
     pub(super) fn cover_both(&self, name: &str, host: &str) -> bool {
         self.0.load().cover_both(name, host)
@@ -121,6 +146,13 @@ impl CertificateStore {
 thread_local! {
     /// The name in the last hello on this thread: rustls tells it to the resolver only.
     static ASKED_FOR: RefCell<Option<Box<str>>> = const { RefCell::new(None) };
+    /// The address that it came to, if that is of interest: rustls does not tell the resolver.
+    static CAME_TO: Cell<Option<IpAddr>> = const { Cell::new(None) };
+}
+
+/// The hello which is read next on this thread came to this address.
+pub(super) fn set_came_to(address: Option<IpAddr>) {
+    CAME_TO.set(address);
 }
 
 /// The name that the hello which was just read on this thread asked for. To be taken right after reading it.
@@ -133,7 +165,8 @@ impl ResolvesServerCert for CertificateStore {
         let name = hello.server_name();
         ASKED_FOR.set(name.map(Box::from));
         let schemes = hello.signature_schemes();
-        self.0.load().choose(name, |key| key.key.choose_scheme(schemes).is_some())
+        let verifies = |key: &CertifiedKey| key.key.choose_scheme(schemes).is_some();
+        self.0.load().choose(name, CAME_TO.get(), verifies, SystemTime::now())
     }
 }
 

@@ -19,9 +19,13 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
 };
 
-use super::{CertificateStore, Terminator, certificates::take_asked_for};
+use super::{
+    CertificateStore, Terminator,
+    certificates::{set_came_to, take_asked_for},
+};
 use crate::{
     io::{Socket, Transport},
+    observe::counters::Closed,
     route::logline::Tls,
     worker::buffers::{Buffer, Buffers, SMALL},
 };
@@ -104,6 +108,8 @@ impl Session {
 
     /// Goes on with the handshake; ready when it is done, with what was wrong if that was TLS.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let by_address = self.name.is_none() && self.store.has_addresses();
+        set_came_to(if by_address { self.socket.local_ip() } else { None });
         loop {
             match self.step(&mut []) {
                 Ok(Step::Plain(_) | Step::NeedsMore) => {}
@@ -411,6 +417,10 @@ impl Transport for Session {
 
     fn farewell(&mut self) {
         let _nobody_waits = self.poll_close_send(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn broken_by(&self) -> Option<Closed> {
+        self.failed.as_ref().map(|_| Closed::TlsBroken)
     }
 
     /// A client that asked for one name may use the connection for another one only if a certificate is for both.

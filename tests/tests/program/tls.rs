@@ -70,6 +70,30 @@ fn changed_certificate_files_are_served_and_bad_ones_keep_the_old() {
 }
 
 #[test]
+fn an_expired_certificate_is_shown_and_said_loudly_and_a_good_one_takes_its_place() {
+    let dyno = fakes::answers("ok");
+    let place = Place::new();
+    let expired = write_certificate(&place, 2020);
+    let file = place.write("edge.toml", &config(dyno.address)).display().to_string();
+    let valid = place.verb(&["validate", &file]);
+    assert!(valid.code == Some(0) && valid.err.contains("warning: the certificate in"), "{valid:?}");
+    let busbar = place.router(&config(dyno.address), &[]);
+    let at = encrypted(&busbar);
+    busbar.err.find("an error", |line| {
+        (line.contains("ERROR") && line.contains("expired") && line.contains("clients refuse it"))
+            .then_some(())
+    });
+    let refused = curl(&busbar, at, &expired).unwrap_err();
+    assert!(refused.contains("expired"), "{refused}");
+    let (_, state) = busbar.admin("/v1/state").unwrap();
+    assert!(state.contains("\"expires_in_days\":0,\"expires_in_seconds\":-"), "{state}");
+
+    let good = write_certificate(&busbar.place, 2999);
+    busbar.err.line("busbar: certificates read again: their files have changed");
+    assert_eq!(curl(&busbar, at, &good), Ok("ok".into()));
+}
+
+#[test]
 fn openssl_speaks_both_versions_with_it() {
     let dyno = fakes::answers("ok");
     let place = Place::new();

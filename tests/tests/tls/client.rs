@@ -4,7 +4,6 @@ use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::Arc,
-    time::SystemTime,
 };
 
 use it::{App, Head, PATIENCE, Router};
@@ -45,9 +44,7 @@ impl Authority {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let params = CertificateParams::new(names).expect("names");
         let leaf = params.signed_by(key, &self.issuer).expect("it can be signed").pem();
-        let now = SystemTime::now();
-        Certificate::from_pem("made", leaf.as_bytes(), key.serialize_pem().as_bytes(), now)
-            .expect("it is good")
+        Certificate::from_pem("made", leaf.as_bytes(), key.serialize_pem().as_bytes()).expect("it is good")
     }
 
     /// What a client that trusts only this authority speaks.

@@ -92,6 +92,29 @@ fn what_is_no_tls_is_closed_and_counted() {
 }
 
 #[test]
+fn what_was_not_encrypted_by_the_client_ends_its_connection_by_a_reason_of_its_own() {
+    let authority = Authority::new();
+    let dyno = fakes::answers("ok");
+    let router = start(&store([authority.signs(&["app.test"])], true), App::new([dyno.address]), |_| {});
+    for (nth, requests) in [(1, 0), (2, 1)] {
+        let mut client = Client::connect(router.address, &authority.client(), "app.test");
+        router.until("the handshake is over here, too", |totals| totals.tls_handshakes == nth);
+        for _ in 0..requests {
+            client.send(GET);
+            assert_eq!(client.response().1, b"ok");
+        }
+        client
+            .0
+            .sock
+            .write_all(b"\x17\x03\x03\x00\x20forged forged forged forged forg")
+            .expect("it is taken");
+        assert!(client.rest().1.is_err(), "it got an alert");
+        router.until("counted", |totals| totals.closed.get(&Closed::TlsBroken) == Some(&nth));
+    }
+    assert_eq!(count(&router, Closed::TlsMalformed), 0);
+}
+
+#[test]
 fn a_proxy_header_comes_before_the_handshake() {
     let authority = Authority::new();
     let dyno = it::Dyno::listening();

@@ -39,6 +39,19 @@ fn without_a_default_an_unknown_name_is_told_so() {
 }
 
 #[test]
+fn a_client_that_comes_by_address_gets_the_certificate_for_it() {
+    let authority = Authority::new();
+    let certificates = [authority.signs(&["app.test"]), authority.signs(&["127.0.0.1", "::1"])];
+    let dyno = fakes::answers("ok");
+    let router = start(&store(certificates, true), App::new([dyno.address]), |_| {});
+    // It is for the address, so this client takes it; it sends no name.
+    let mut client = Client::connect(router.address, &authority.client(), "127.0.0.1");
+    client.send(GET);
+    assert_eq!(client.response().1, b"ok");
+    Client::connect(router.address, &authority.client(), "app.test");
+}
+
+#[test]
 fn of_two_certificates_for_one_name_a_client_gets_the_one_it_can_verify() {
     let rsa = rsa_key().expect("openssl is installed and makes a key of RSA");
     let authority = Authority::new();
@@ -169,4 +182,14 @@ fn plain_http_is_sent_to_https_and_browsers_are_told_to_stay_there() {
     let (head, body) = client.response();
     assert_eq!(body, b"ok");
     assert_eq!(head.get("Strict-Transport-Security"), Some("max-age=31536000"));
+
+    // The router's own pages say it, too: the first visit may meet one.
+    let nobody =
+        App::new(Vec::<std::net::SocketAddr>::new()).routed(|routing| routing.hsts_seconds = Some(60));
+    let router = start(&store([authority.signs(&["app.test"])], true), nobody, |_| {});
+    let mut client = Client::connect(router.address, &authority.client(), "app.test");
+    client.send(GET);
+    let (head, _) = client.response();
+    assert!(head.start.contains(" 503 "), "{}", head.start);
+    assert_eq!(head.get("Strict-Transport-Security"), Some("max-age=60"));
 }

@@ -1,10 +1,7 @@
 //! What `[[certificate]]` and `[tls]` mean. Each certificate is read and checked, so that what is wrong with it is told
 //! with its line.
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::path::{Path, PathBuf};
 
 use router_core::tls::Certificate;
 
@@ -48,7 +45,7 @@ fn one(raw: RawCertificate, complaints: &mut Complaints<'_>) -> Option<Certifica
         key: beside(complaints.folder(), key),
         default: default.is_some_and(|written| written.value),
     };
-    if let Err(error) = Certificate::load(&files.chain, &files.key, SystemTime::now()) {
+    if let Err(error) = Certificate::load(&files.chain, &files.key) {
         complaints.add(&chain.at, error.to_string());
         return None;
     }

@@ -18,7 +18,7 @@ fn made(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Made {
 }
 
 fn read(made: &Made) -> Result<Certificate, CertificateError> {
-    Certificate::from_pem("a.pem", made.chain.as_bytes(), made.key.as_bytes(), SystemTime::now())
+    Certificate::from_pem("a.pem", made.chain.as_bytes(), made.key.as_bytes())
 }
 
 /// A leaf and the authority that signed it.
@@ -50,13 +50,28 @@ fn a_key_of_another_certificate_is_refused() {
 }
 
 #[test]
-fn an_expired_certificate_is_refused_and_one_that_is_about_to_expire_is_not() {
-    let year_2020 = made(&["a.example"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
-    let now = UNIX_EPOCH + Duration::from_secs(1_577_836_800);
-    let at = |now| Certificate::from_pem("a.pem", year_2020.chain.as_bytes(), year_2020.key.as_bytes(), now);
-    assert!(at(now - Duration::from_secs(1)).is_ok());
-    let days = Duration::from_secs(3 * 86_400);
-    assert!(matches!(at(now + days), Err(CertificateError::Expired { ago_days: 3, .. })));
+fn an_expired_certificate_can_be_read_and_says_that_it_is_over() {
+    let of_2020 = made(&["a.example"], |params| {
+        params.not_before = rcgen::date_time_ymd(2019, 12, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let certificate = read(&of_2020).unwrap();
+    let new_year = UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    let days = |n: u64| Duration::from_secs(n * 86_400);
+    assert!(certificate.good_at(new_year - Duration::from_secs(1)).is_ok());
+    let late = certificate.good_at(new_year + days(3));
+    assert!(matches!(late, Err(CertificateError::Expired { ago_days: 3, .. })), "{late:?}");
+    assert!(certificate.good_at(new_year - days(31)).is_ok());
+    let early = certificate.good_at(new_year - days(33));
+    assert!(matches!(early, Err(CertificateError::TooEarly { in_days: 2, .. })), "{early:?}");
+}
+
+#[test]
+fn a_certificate_may_be_for_addresses_alone() {
+    let certificate = read(&made(&["192.0.2.1", "2001:db8::1"], |_| {})).unwrap();
+    let addresses: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    assert_eq!((certificate.names(), certificate.addresses()), (&[][..], &addresses[..]));
+    assert_eq!(certificate.is_for(), "192.0.2.1, 2001:db8::1");
 }
 
 #[test]
@@ -82,7 +97,7 @@ fn what_is_missing_is_named_with_its_file() {
     let damaged = Made { chain: good.chain.replacen("MII", "!!!", 1), key: good.key };
     assert!(matches!(read(&damaged), Err(CertificateError::Damaged { .. })));
     assert!(matches!(read(&made(&[], |_| {})), Err(CertificateError::Nameless(_))));
-    let missing = Certificate::load(Path::new("/none.pem"), Path::new("/none.key"), SystemTime::now());
+    let missing = Certificate::load(Path::new("/none.pem"), Path::new("/none.key"));
     assert!(missing.unwrap_err().to_string().starts_with("/none.pem cannot be read"));
 }
 
@@ -95,7 +110,7 @@ fn a_key_that_everybody_can_read_is_noticed() {
     fs::write(&key, good.key).unwrap();
     let open_to_others = |mode| {
         fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
-        Certificate::load(&chain, &key, SystemTime::now()).unwrap().key_open_to_others().map(Path::to_owned)
+        Certificate::load(&chain, &key).unwrap().key_open_to_others().map(Path::to_owned)
     };
     assert_eq!(open_to_others(0o644), Some(key.clone()));
     assert_eq!(open_to_others(0o640), None);
