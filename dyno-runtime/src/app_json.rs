@@ -1,14 +1,17 @@
 //! The part of Heroku's `app.json` that a runtime needs: `formation`. Pure.
 //!
-//! `{"formation": {"web": {"quantity": 2}, "worker": {"quantity": 1}}}`. Other keys are for other programs and are
-//! skipped, so are the other keys of a process type (`size`). A type without `quantity` has one dyno, as on Heroku.
+//! `{"formation": {"web": {"quantity": 2, "size": "standard-2x"}, "worker": {"quantity": 1}}}`. Other keys are for
+//! other programs and are skipped. A type without `quantity` has one dyno, as on Heroku.
 
 use std::collections::BTreeMap;
 
 use busbar_registry::ProcessType;
 use serde::Deserialize;
 
-use crate::formation::{Formation, FormationError};
+use crate::{
+    formation::{Formation, FormationError, Share},
+    size::NoSize,
+};
 
 /// Why an `app.json` was refused.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,9 @@ pub enum AppJsonError {
     /// The formation itself is wrong.
     #[error("app.json: {0}")]
     Formation(#[from] FormationError),
+    /// A size that is none.
+    #[error("app.json: {0}")]
+    Size(#[from] NoSize),
 }
 
 #[derive(Deserialize)]
@@ -30,6 +36,7 @@ struct AppJson {
 struct Quantity {
     #[serde(default = "one")]
     quantity: u32,
+    size: Option<String>,
 }
 
 fn one() -> u32 {
@@ -42,8 +49,12 @@ fn one() -> u32 {
 /// [`AppJsonError`].
 pub fn formation(text: &str) -> Result<Option<Formation>, AppJsonError> {
     let AppJson { formation } = serde_json::from_str(text)?;
-    let quantities = formation.map(|types| types.into_iter().map(|(t, q)| (t, q.quantity)));
-    Ok(quantities.map(Formation::new).transpose()?)
+    let Some(types) = formation else { return Ok(None) };
+    let share = |(process_type, Quantity { quantity, size }): (ProcessType, Quantity)| {
+        let size = size.map(|size| size.parse()).transpose()?;
+        Ok::<_, AppJsonError>((process_type, Share { quantity, size }))
+    };
+    Ok(Some(Formation::new(types.into_iter().map(share).collect::<Result<Vec<_>, _>>()?)?))
 }
 
 #[cfg(test)]
@@ -53,7 +64,7 @@ mod tests {
     #[test]
     fn the_formation_is_read_and_the_rest_is_skipped() {
         let text = r#"{"name":"x","formation":{"web":{"quantity":2,"size":"eco"},"worker":{}}}"#;
-        assert_eq!(formation(text).unwrap().unwrap().to_string(), "web=2 worker=1");
+        assert_eq!(formation(text).unwrap().unwrap().to_string(), "web=2:eco worker=1");
         assert_eq!(formation(r#"{"name":"x"}"#).unwrap(), None);
     }
 
@@ -66,6 +77,7 @@ mod tests {
             r#"{"formation":{"web":{"quantity":-1}}}"#,
             r#"{"formation":{"w b":{"quantity":1}}}"#,
             r#"{"formation":{"web":{"quantity":1000}}}"#,
+            r#"{"formation":{"web":{"size":"huge"}}}"#,
         ] {
             assert!(formation(bad).unwrap_err().to_string().starts_with("app.json: "), "{bad}");
         }

@@ -1,7 +1,8 @@
-//! How many dynos of each process type there should be. Pure.
+//! How many dynos of each process type there should be, and of which size. Pure.
 //!
-//! - [`Formation`]: `web=2 worker=1`, written and read in that form; [`Formation::default_for`] a Procfile.
-//! - [`ScaleChange`]: `web=3`, `web+1`, `worker-1`; [`Formation::changed`] applies them all or none.
+//! - [`Formation`]: `web=2:standard-2x worker=1`, written and read in that form; [`Formation::default_for`] a Procfile.
+//! - [`ScaleChange`]: `web=3`, `web+1`, `worker-1`, `web=3:standard-2x`, `web=standard-2x`; [`Formation::changed`]
+//!   applies them all or none.
 //! - [`reconcile`]: what is wanted and what runs → the [`Step`]s between.
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
 
 use busbar_registry::{DynoName, NameError, ProcessType};
 
-use crate::procfile::Procfile;
+use crate::{
+    procfile::Procfile,
+    size::{NoSize, Size},
+};
 
 /// At most this many dynos in one formation (Heroku's limit per app).
 pub const MAX_DYNOS: u32 = 100;
@@ -26,7 +30,16 @@ pub const MAX_DYNOS: u32 = 100;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Formation {
-    quantities: BTreeMap<ProcessType, u32>,
+    types: BTreeMap<ProcessType, Share>,
+}
+
+/// What there should be of one process type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Share {
+    /// How many dynos.
+    pub quantity: u32,
+    /// Of which size. `None`: as the app's other limits say.
+    pub size: Option<Size>,
 }
 
 /// One change to a formation.
@@ -34,8 +47,10 @@ pub struct Formation {
 pub struct ScaleChange {
     /// The process type that changes.
     pub process_type: ProcessType,
-    /// How it changes.
+    /// How many there are to be.
     pub amount: Amount,
+    /// Of which size; `None`: as before.
+    pub size: Option<Size>,
 }
 
 /// How the quantity of a process type changes.
@@ -47,6 +62,8 @@ pub enum Amount {
     Add(u32),
     /// `web-1`
     Remove(u32),
+    /// `web=standard-2x`: only the size changes.
+    Keep,
 }
 
 /// Why a formation or a change to it was refused.
@@ -54,9 +71,13 @@ pub enum Amount {
 pub enum FormationError {
     /// It is not of the form `web=3`, `web+1` or `web-1`.
     #[error(
-        "{0:?} is not a formation; write type=quantity, type+more or type-less, like web=2, web+1 or worker-1"
+        "{0:?} is not a formation; write type=quantity, type+more or type-less, like web=2, web+1 or worker-1, and \
+         a size behind it if you like, like web=2:standard-2x or web=standard-2x"
     )]
     Form(String),
+    /// The part after the colon is no size.
+    #[error(transparent)]
+    Size(#[from] NoSize),
     /// The part before the sign is not a process type.
     #[error(transparent)]
     Type(#[from] NameError),
@@ -99,18 +120,21 @@ impl Formation {
     /// What runs when nobody says otherwise: one dyno of each type, as foreman does; none of `release`, which is a
     /// task and not a process.
     pub fn default_for(procfile: &Procfile) -> Self {
-        let quantity = |process_type: &ProcessType| u32::from(process_type.as_str() != "release");
-        Self { quantities: procfile.types().map(|t| (t.clone(), quantity(t))).collect() }
+        let share = |process_type: &ProcessType| Share {
+            quantity: u32::from(process_type.as_str() != "release"),
+            size: None,
+        };
+        Self { types: procfile.types().map(|t| (t.clone(), share(t))).collect() }
     }
 
-    /// A formation with these quantities.
+    /// A formation of these types.
     ///
     /// # Errors
     /// [`FormationError::Twice`], [`FormationError::TooMany`].
-    pub fn new(quantities: impl IntoIterator<Item = (ProcessType, u32)>) -> Result<Self, FormationError> {
+    pub fn new(types: impl IntoIterator<Item = (ProcessType, Share)>) -> Result<Self, FormationError> {
         let mut formation = Self::default();
-        for (process_type, quantity) in quantities {
-            if formation.quantities.insert(process_type.clone(), quantity).is_some() {
+        for (process_type, share) in types {
+            if formation.types.insert(process_type.clone(), share).is_some() {
                 return Err(FormationError::Twice(process_type));
             }
         }
@@ -119,12 +143,29 @@ impl Formation {
 
     /// How many dynos of this type there should be.
     pub fn quantity(&self, process_type: &ProcessType) -> u32 {
-        self.quantities.get(process_type).copied().unwrap_or(0)
+        self.types.get(process_type).map_or(0, |share| share.quantity)
     }
 
-    /// Each type with its quantity, in alphabetical order.
-    pub fn iter(&self) -> impl Iterator<Item = (&ProcessType, u32)> {
-        self.quantities.iter().map(|(process_type, quantity)| (process_type, *quantity))
+    /// The size of dynos of this type, if it has one.
+    pub fn size(&self, process_type: &ProcessType) -> Option<Size> {
+        self.types.get(process_type)?.size
+    }
+
+    /// Whether any type has a size.
+    pub fn has_sizes(&self) -> bool {
+        self.types.values().any(|share| share.size.is_some())
+    }
+
+    /// Gives all types that have no size this one.
+    pub fn set_sizes(&mut self, size: Size) {
+        for share in self.types.values_mut() {
+            share.size = share.size.or(Some(size));
+        }
+    }
+
+    /// Each type with what there should be of it, in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProcessType, Share)> {
+        self.types.iter().map(|(process_type, share)| (process_type, *share))
     }
 
     /// The formation after these changes, in order: all of them, or none.
@@ -133,7 +174,7 @@ impl Formation {
     /// [`FormationError::BelowZero`], [`FormationError::TooMany`].
     pub fn changed(&self, changes: &[ScaleChange]) -> Result<Self, FormationError> {
         let mut next = self.clone();
-        for ScaleChange { process_type, amount } in changes {
+        for ScaleChange { process_type, amount, size } in changes {
             let quantity = next.quantity(process_type);
             let changed = match *amount {
                 Amount::Set(exactly) => exactly,
@@ -141,8 +182,10 @@ impl Formation {
                 Amount::Remove(less) => quantity.checked_sub(less).ok_or_else(|| {
                     FormationError::BelowZero { process_type: process_type.clone(), less, quantity }
                 })?,
+                Amount::Keep => quantity,
             };
-            next.quantities.insert(process_type.clone(), changed);
+            let size = size.or(next.size(process_type));
+            next.types.insert(process_type.clone(), Share { quantity: changed, size });
         }
         next.within_bounds()
     }
@@ -152,7 +195,7 @@ impl Formation {
     /// # Errors
     /// [`FormationError::UnknownType`].
     pub fn check_against(&self, procfile: &Procfile) -> Result<(), FormationError> {
-        let Some(unknown) = self.quantities.keys().find(|t| procfile.command(t).is_none()) else {
+        let Some(unknown) = self.types.keys().find(|t| procfile.command(t).is_none()) else {
             return Ok(());
         };
         let known: Vec<&str> = procfile.types().map(ProcessType::as_str).collect();
@@ -160,16 +203,19 @@ impl Formation {
     }
 
     fn within_bounds(self) -> Result<Self, FormationError> {
-        let all: u64 = self.quantities.values().copied().map(u64::from).sum();
+        let all: u64 = self.types.values().map(|share| u64::from(share.quantity)).sum();
         if all > u64::from(MAX_DYNOS) { Err(FormationError::TooMany(all)) } else { Ok(self) }
     }
 }
 
 impl fmt::Display for Formation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (nth, (process_type, quantity)) in self.iter().enumerate() {
+        for (nth, (process_type, Share { quantity, size })) in self.iter().enumerate() {
             let between = if nth == 0 { "" } else { " " };
             write!(f, "{between}{process_type}={quantity}")?;
+            if let Some(size) = size {
+                write!(f, ":{}", size.to_word())?;
+            }
         }
         Ok(())
     }
@@ -177,138 +223,55 @@ impl fmt::Display for Formation {
 
 impl FromStr for Formation {
     type Err = FormationError;
-    /// Reads `web=2,worker=1`; commas and spaces separate.
+    /// Reads `web=2:standard-2x,worker=1`; commas and spaces separate.
     fn from_str(text: &str) -> Result<Self, FormationError> {
         let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
-        let quantities = parts.map(|part| match part.parse()? {
-            ScaleChange { process_type, amount: Amount::Set(quantity) } => Ok((process_type, quantity)),
+        let types = parts.map(|part| match part.parse()? {
+            ScaleChange { process_type, amount: Amount::Set(quantity), size } => {
+                Ok((process_type, Share { quantity, size }))
+            }
             _ => Err(FormationError::Form(part.to_owned())),
         });
-        Self::new(quantities.collect::<Result<Vec<_>, _>>()?)
+        Self::new(types.collect::<Result<Vec<_>, _>>()?)
     }
 }
 
 impl FromStr for ScaleChange {
     type Err = FormationError;
-    /// Reads `web=3`, `web+1`, `worker-1`. A `-` may also be part of the type, so the last sign counts.
+    /// Reads `web=3`, `web+1`, `worker-1`, each with `:size` behind it or without, and `web=size`. A `-` may also be
+    /// part of the type, so the last sign counts.
     fn from_str(text: &str) -> Result<Self, FormationError> {
         let refused = || FormationError::Form(text.to_owned());
-        let at = text.rfind(['=', '+', '-']).ok_or_else(refused)?;
-        let (process_type, signed) = text.split_at_checked(at).ok_or_else(refused)?;
-        let (sign, number) = signed.split_at_checked(1).ok_or_else(refused)?;
-        if !number.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(refused());
+        let (change, size) = match text.split_once(':') {
+            Some((change, size)) => (change, Some(size.parse()?)),
+            None => (text, None),
+        };
+        let at = change.find('=').or_else(|| change.rfind(['+', '-'])).ok_or_else(refused)?;
+        let (process_type, signed) = change.split_at_checked(at).ok_or_else(refused)?;
+        let (sign, amount) = signed.split_at_checked(1).ok_or_else(refused)?;
+        let process_type = process_type.parse()?;
+        if sign == "=" && size.is_none() && amount.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Ok(Self { process_type, amount: Amount::Keep, size: Some(amount.parse()?) });
         }
-        let number = number.parse().map_err(|_| refused())?;
+        let digits = amount.bytes().all(|b| b.is_ascii_digit());
+        let number = amount.parse().ok().filter(|_| digits).ok_or_else(refused)?;
         let amount = match sign {
             "=" => Amount::Set(number),
             "+" => Amount::Add(number),
             _ => Amount::Remove(number),
         };
-        Ok(Self { process_type: process_type.parse()?, amount })
+        Ok(Self { process_type, amount, size })
     }
 }
 
 /// The steps from what runs to what is wanted: first stops, highest numbers first, then starts, lowest first.
 pub fn reconcile(wanted: &Formation, running: &BTreeSet<DynoName>) -> Vec<Step> {
     let surplus = running.iter().rev().filter(|dyno| dyno.index > wanted.quantity(&dyno.process_type));
-    let names = wanted.iter().flat_map(|(t, quantity)| (1..=quantity).map(|i| DynoName::new(t.clone(), i)));
+    let names =
+        wanted.iter().flat_map(|(t, share)| (1..=share.quantity).map(|i| DynoName::new(t.clone(), i)));
     let missing = names.filter(|dyno| !running.contains(dyno));
     surplus.cloned().map(Step::Stop).chain(missing.map(Step::Start)).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn formation(text: &str) -> Formation {
-        text.parse().unwrap()
-    }
-    fn dynos(names: &[&str]) -> BTreeSet<DynoName> {
-        names.iter().map(|name| name.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn one_of_each_but_release_is_the_default() {
-        let procfile = Procfile::parse("web: a\nworker: b\nrelease: c").unwrap();
-        assert_eq!(Formation::default_for(&procfile).to_string(), "release=0 web=1 worker=1");
-    }
-
-    #[test]
-    fn changes_are_herokus() {
-        let start = formation("web=2 my-worker-2=1");
-        for (change, after) in [
-            ("web=3", "my-worker-2=1 web=3"),
-            ("web+1", "my-worker-2=1 web=3"),
-            ("my-worker-2-1", "my-worker-2=0 web=2"),
-            ("clock=1", "clock=1 my-worker-2=1 web=2"),
-        ] {
-            assert_eq!(start.changed(&[change.parse().unwrap()]).unwrap().to_string(), after, "{change}");
-        }
-        for bad in ["web", "web=", "web=x", "=1", "web=+1", "web=-1", "we b=1", "web=99999999999", ""] {
-            assert!(bad.parse::<ScaleChange>().is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn more_than_there_are_cannot_be_removed() {
-        let refused = formation("web=1").changed(&["web-2".parse().unwrap()]).unwrap_err();
-        assert_eq!(refused.to_string(), "cannot remove 2 web dynos; there are 1");
-    }
-
-    #[test]
-    fn a_formation_is_bounded_and_says_each_type_once() {
-        assert!(matches!("web=101".parse::<Formation>(), Err(FormationError::TooMany(101))));
-        assert!(matches!("web=1,web=2".parse::<Formation>(), Err(FormationError::Twice(_))));
-        assert!(matches!("web+1".parse::<Formation>(), Err(FormationError::Form(_))));
-    }
-
-    #[test]
-    fn a_type_the_procfile_lacks_is_named_with_those_it_has() {
-        let procfile = Procfile::parse("web: a\nworker: b").unwrap();
-        let refused = formation("wrker=1").check_against(&procfile).unwrap_err();
-        assert_eq!(refused.to_string(), "the Procfile has no process type wrker; it has web, worker");
-    }
-
-    #[test]
-    fn the_highest_numbers_are_stopped_first() {
-        let steps = reconcile(&formation("web=1"), &dynos(&["web.1", "web.2", "web.3"]));
-        assert_eq!(steps, [Step::Stop("web.3".parse().unwrap()), Step::Stop("web.2".parse().unwrap())]);
-    }
-
-    #[test]
-    fn a_gap_is_filled() {
-        let steps = reconcile(&formation("web=3"), &dynos(&["web.1", "web.3"]));
-        assert_eq!(steps, [Step::Start("web.2".parse().unwrap())]);
-    }
-
-    proptest! {
-        #[test]
-        fn after_the_steps_exactly_the_wanted_dynos_run(
-            web in 0u32..8, worker in 0u32..8,
-            running in prop::collection::btree_set(("(web|worker|old)", 1u32..10), 0..20),
-        ) {
-            let wanted = formation(&format!("web={web},worker={worker}"));
-            let mut running: BTreeSet<DynoName> =
-                running.into_iter().map(|(t, i)| DynoName::new(t.parse().unwrap(), i)).collect();
-            for step in reconcile(&wanted, &running) {
-                match step {
-                    Step::Stop(dyno) => prop_assert!(running.remove(&dyno)),
-                    Step::Start(dyno) => prop_assert!(running.insert(dyno)),
-                }
-            }
-            let right: BTreeSet<DynoName> =
-                wanted.iter().flat_map(|(t, n)| (1..=n).map(|i| DynoName::new(t.clone(), i))).collect();
-            prop_assert_eq!(&running, &right);
-            prop_assert!(reconcile(&wanted, &running).is_empty());
-        }
-
-        #[test]
-        fn a_formation_reads_back_what_it_writes(web in 0u32..50, worker in 0u32..50) {
-            let formation = formation(&format!("web={web} worker={worker}"));
-            prop_assert_eq!(formation.to_string().parse::<Formation>().unwrap(), formation);
-        }
-    }
-}
+mod tests;

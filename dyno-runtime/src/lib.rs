@@ -3,7 +3,7 @@
 //! Start here: [`Runtime`] with [`RuntimeOptions`] runs an [`AppDefinition`].
 //!
 //! What is decided, without side effects:
-//! - [`procfile`], [`formation`], [`app_json`], [`config_vars`]: what an app wants to run.
+//! - [`procfile`], [`formation`], [`size`], [`app_json`], [`config_vars`]: what an app wants to run.
 //! - [`life`]: one dyno from start to end, with Heroku's R-codes; [`restart`]: when it comes back.
 //!
 //! What is done:
@@ -28,17 +28,19 @@ mod process;
 pub mod procfile;
 pub mod register;
 pub mod restart;
+pub mod size;
 pub mod spawn;
 pub mod supervise;
 
 pub use cgroup::{Enforcement, Limits};
 pub use config_vars::ConfigVars;
 pub use definition::{AppDefinition, DefinitionError};
-pub use formation::{Formation, FormationError, ScaleChange};
+pub use formation::{Formation, FormationError, ScaleChange, Share};
 pub use life::{Exit, Phase, Times};
 pub use logs::{LogLine, Source, Speaker, Tail};
 pub use options::{BaseEnvironment, InitProgram, Isolation, RuntimeOptions};
 pub use procfile::{Procfile, ProcfileError};
 pub use register::{Drained, Draining};
 pub use restart::RestartPolicy;
+pub use size::{NoSize, Size};
 pub use supervise::{DynoStatus, Runtime, RuntimeError, StartError, Swept, Which};

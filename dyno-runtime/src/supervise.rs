@@ -144,8 +144,10 @@ pub struct DynoStatus {
     pub pid: Option<i32>,
     /// Its port, if it is a web dyno.
     pub port: Option<u16>,
-    /// Memory it uses, in bytes, where control groups tell.
+    /// Memory it uses, in bytes and without page cache, where control groups tell.
     pub memory: Option<u64>,
+    /// Its memory quota in bytes, if it has one.
+    pub quota: Option<u64>,
     /// How often it has crashed since the app was deployed.
     pub crashes: u32,
     /// How its last life ended, if that was a crash.
@@ -228,11 +230,17 @@ impl Runtime {
         ask(&app, &commands, |reply| Command::Deploy(definition, reply)).await
     }
 
-    /// Changes the formation, and returns it as it is then. Of dynos that are too many the highest numbers go.
+    /// Changes the formation, and returns it as it is then. Of dynos that are too many the highest numbers go. Dynos
+    /// get another size while they run; where the kernel refuses that, they restart.
     ///
     /// # Errors
-    /// [`RuntimeError::UnknownApp`], [`RuntimeError::Formation`], [`RuntimeError::Stopping`].
+    /// [`RuntimeError::UnknownApp`], [`RuntimeError::Formation`], [`RuntimeError::Stopping`]; [`RuntimeError::Cgroup`]
+    /// for a size where no size can be kept.
     pub async fn scale(&self, app: &AppName, changes: Vec<ScaleChange>) -> Result<Formation, RuntimeError> {
+        let sized = changes.iter().any(|change| change.size.is_some());
+        if sized && self.house.site.is_none() && self.house.options.cgroups != Enforcement::Off {
+            return Err(CgroupError::None(PathBuf::from("/sys/fs/cgroup")).into());
+        }
         ask(app, &self.commands(app)?, |reply| Command::Scale(changes, reply)).await?
     }
 
@@ -333,13 +341,14 @@ impl Runtime {
     }
 
     fn check_limits(&self, definition: &AppDefinition) -> Result<(), RuntimeError> {
-        if definition.limits == Limits::default() || self.house.site.is_some() {
+        let limited = definition.limits != Limits::default() || definition.formation.has_sizes();
+        if !limited || self.house.site.is_some() {
             return Ok(());
         }
         if self.house.options.cgroups == Enforcement::Required {
             return Err(CgroupError::None(PathBuf::from("/sys/fs/cgroup")).into());
         }
-        tracing::warn!(app = %definition.name, limits = ?definition.limits, "these limits are NOT kept: there are no control groups");
+        tracing::warn!(app = %definition.name, limits = ?definition.limits, formation = %definition.formation, "these limits are NOT kept: there are no control groups");
         Ok(())
     }
 }

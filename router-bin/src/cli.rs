@@ -12,6 +12,7 @@ mod router;
 mod routes;
 mod runtime;
 mod scale;
+mod sizes;
 mod token;
 mod up;
 mod validate;
@@ -19,7 +20,7 @@ mod version;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::{limits::DynoLimits, runtime::Runtime, up::Up};
+pub(crate) use self::{limits::DynoLimits, runtime::Runtime, sizes::Sizes, up::Up};
 use crate::failure::Failure;
 
 /// An HTTP router for apps made of dynos.

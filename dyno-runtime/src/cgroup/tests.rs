@@ -25,10 +25,10 @@ fn fill(leaf: &Path, files: &[(&str, &str)]) {
 fn a_group_is_below_our_own_one_in_each_hierarchy() {
     let mount = hybrid();
     let site = Site::detect(mount.path(), HYBRID, "here").unwrap();
-    let joined = site.plan("shop.web.1.7").control().join_files();
-    let expected = ["unified", "pids", "memory/box/7", "cpu"]
-        .map(|own| mount.path().join(own).join("busbar/here/shop.web.1.7/cgroup.procs"));
-    assert_eq!(joined, expected);
+    let group = site.plan("shop.web.1.7");
+    let files = |own: &str| mount.path().join(own).join("busbar/here/shop.web.1.7/cgroup.procs");
+    assert_eq!(group.control().join_files(Role::Init), ["unified", "pids", "cpu"].map(files));
+    assert_eq!(group.control().join_files(Role::App), ["unified", "pids", "cpu", "memory/box/7"].map(files));
 }
 
 #[test]
@@ -42,16 +42,27 @@ fn v1_limits_are_written_memory_before_memory_and_swap() {
     let mount = hybrid();
     let memory = mount.path().join("memory/box/7/busbar/here/leaf");
     fill(&memory, &[("memory.limit_in_bytes", ""), ("memory.memsw.limit_in_bytes", "")]);
-    fill(&mount.path().join("cpu/busbar/here/leaf"), &[("cpu.shares", "")]);
+    let cpu = [("cpu.shares", ""), ("cpu.cfs_period_us", ""), ("cpu.cfs_quota_us", "")];
+    fill(&mount.path().join("cpu/busbar/here/leaf"), &cpu);
     fill(&mount.path().join("pids/busbar/here/leaf"), &[("pids.max", "")]);
     let group = Site::detect(mount.path(), HYBRID, "here").unwrap().plan("leaf");
-    let limits = Limits { memory: Some(1 << 20), cpu_shares: Some(512), pids: Some(64) };
+    let limits = Limits {
+        memory: Some(1 << 20),
+        cpu_shares: Some(512),
+        cpu_millis: Some(1500),
+        pids: Some(64),
+        disk_rate: None,
+    };
     group.control().create(&limits).unwrap();
     for file in ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] {
-        assert_eq!(fs::read_to_string(memory.join(file)).unwrap(), "1048576");
+        assert_eq!(fs::read_to_string(memory.join(file)).unwrap(), "2097152", "twice the quota");
     }
     assert_eq!(fs::read_to_string(mount.path().join("pids/busbar/here/leaf/pids.max")).unwrap(), "64");
     assert_eq!(fs::read_to_string(mount.path().join("cpu/busbar/here/leaf/cpu.shares")).unwrap(), "512");
+    assert_eq!(
+        fs::read_to_string(mount.path().join("cpu/busbar/here/leaf/cpu.cfs_quota_us")).unwrap(),
+        "150000"
+    );
 }
 
 #[test]
@@ -95,17 +106,51 @@ fn v2_hands_its_controllers_down_and_limits() {
         fill(group, &control);
     }
     let leaf = own.join("busbar/here/leaf");
-    fill(&leaf, &[("memory.max", ""), ("memory.oom.group", ""), ("cpu.weight", ""), ("pids.max", "")]);
+    fill(&leaf, &[("cpu.weight", ""), ("cpu.max", ""), ("pids.max", "")]);
+    fill(&leaf, &control);
+    fill(&leaf.join("app"), &[("memory.max", ""), ("memory.oom.group", "")]);
     let site = Site::detect(mount.path(), "0::/system.slice/busbar.service\n", "here").unwrap();
     site.prepare().unwrap();
-    assert_eq!(fs::read_to_string(own.join("cgroup.subtree_control")).unwrap(), "+memory +cpu +pids");
-    let limits = Limits { memory: Some(4096), cpu_shares: Some(1024), pids: Some(9) };
-    site.plan("leaf").control().create(&limits).unwrap();
+    assert_eq!(fs::read_to_string(own.join("cgroup.subtree_control")).unwrap(), "+memory +cpu +pids +io");
+    let limits = Limits {
+        memory: Some(4096),
+        cpu_shares: Some(1024),
+        cpu_millis: Some(200),
+        pids: Some(9),
+        disk_rate: None,
+    };
+    let group = site.plan("leaf");
+    group.control().create(&limits).unwrap();
     let read = |file| fs::read_to_string(leaf.join(file)).unwrap();
     assert_eq!(
-        ["memory.max", "memory.oom.group", "cpu.weight", "pids.max"].map(read),
-        ["4096", "1", "39", "9"]
+        [
+            "app/memory.max",
+            "app/memory.oom.group",
+            "cpu.weight",
+            "cpu.max",
+            "pids.max",
+            "cgroup.subtree_control"
+        ]
+        .map(read),
+        ["8192", "1", "39", "20000 100000", "9", "+memory"]
     );
+    assert_eq!(group.control().join_files(Role::Init), [leaf.join("init/cgroup.procs")]);
+    assert_eq!(group.control().join_files(Role::App), [leaf.join("app/cgroup.procs")]);
+}
+
+#[test]
+fn v2_refuses_to_go_below_what_is_in_use_because_the_kernel_would_kill() {
+    let mount = tempfile::tempdir().unwrap();
+    fill(mount.path(), &[("cgroup.controllers", "memory")]);
+    let group = Site::detect(mount.path(), "0::/\n", "here").unwrap().plan("leaf");
+    let app = mount.path().join("busbar/here/leaf/app");
+    fill(&app, &[("memory.stat", "anon 5000\n"), ("memory.max", "max"), ("memory.oom.group", "0")]);
+    let memory = |bytes| Limits { memory: Some(bytes), ..Limits::default() };
+    let refused = group.control().update(&memory(2000));
+    assert!(matches!(refused, Err(CgroupError::MemoryInUse { limit: 4000, .. })), "{refused:?}");
+    assert_eq!(fs::read_to_string(app.join("memory.max")).unwrap(), "max");
+    group.control().update(&memory(3000)).unwrap();
+    assert_eq!(fs::read_to_string(app.join("memory.max")).unwrap(), "6000");
 }
 
 #[test]
@@ -114,15 +159,15 @@ fn oom_kills_and_memory_are_read_in_both_versions() {
     let group = Site::detect(mount.path(), HYBRID, "here").unwrap().plan("leaf");
     let memory = mount.path().join("memory/box/7/busbar/here/leaf");
     let oom = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
-    fill(&memory, &[("memory.oom_control", oom), ("memory.usage_in_bytes", "42\n")]);
-    assert_eq!((group.control().oom_kills(), group.control().memory()), (3, Some(42)));
+    fill(&memory, &[("memory.oom_control", oom), ("memory.stat", "total_rss 42\n")]);
+    assert_eq!((group.control().oom_kills(), group.control().memory().unwrap().rss), (3, 42));
 
     let v2 = tempfile::tempdir().unwrap();
     fill(v2.path(), &[("cgroup.controllers", "memory")]);
     let group = Site::detect(v2.path(), "0::/\n", "here").unwrap().plan("leaf");
     fill(
-        &v2.path().join("busbar/here/leaf"),
-        &[("memory.events", "oom 5\noom_kill 2\n"), ("memory.current", "7")],
+        &v2.path().join("busbar/here/leaf/app"),
+        &[("memory.events", "oom 5\noom_kill 2\n"), ("memory.stat", "anon 7\n")],
     );
-    assert_eq!((group.control().oom_kills(), group.control().memory()), (2, Some(7)));
+    assert_eq!((group.control().oom_kills(), group.control().memory().unwrap().rss), (2, 7));
 }

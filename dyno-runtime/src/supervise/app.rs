@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use busbar_registry::{DynoName, WebFormation};
+use busbar_registry::{DynoName, ProcessType, WebFormation};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -18,13 +18,14 @@ use super::{
     dyno::{self, Event, News, Plan},
 };
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, Limits},
     definition::AppDefinition,
     formation::{Formation, ScaleChange, Step, reconcile},
     life::{Exit, Phase, Say, Why},
     logs::{LogLine, Logs, Speaker},
     register::report_web,
     restart::CrashRecord,
+    size::Size,
 };
 
 /// What an app can be told.
@@ -67,6 +68,7 @@ struct Slot {
 struct Live {
     dyno: DynoName,
     command: String,
+    limits: Limits,
     orders: mpsc::Sender<Why>,
     phase: Phase,
     draining: bool,
@@ -137,9 +139,43 @@ impl Actor {
     fn scale(&mut self, changes: &[ScaleChange]) -> Result<Formation, RuntimeError> {
         let next = self.formation.changed(changes)?;
         next.check_against(&self.definition.procfile)?;
-        self.formation = next.clone();
+        let before = std::mem::replace(&mut self.formation, next.clone());
         self.adjust();
+        for (process_type, _) in next.iter().filter(|(t, share)| before.size(t) != share.size) {
+            self.resize(process_type);
+        }
         Ok(next)
+    }
+
+    /// Lets the dynos of a type have its new limits: at once where the kernel allows it, otherwise by a restart.
+    fn resize(&mut self, process_type: &ProcessType) {
+        let (limits, limited) = (self.limits(process_type), self.house.site.is_some());
+        let mut refused = vec![];
+        for (generation, live) in &mut self.lives {
+            if live.dyno.process_type != *process_type || live.limits == limits {
+                continue;
+            }
+            live.limits = limits;
+            let updated = match &live.cgroup {
+                Some(cgroup) => cgroup.control().update(&limits).is_ok(),
+                // Its group is being made, with the limits of before.
+                None => !limited,
+            };
+            if !updated {
+                refused.push((*generation, live.dyno.clone()));
+            }
+        }
+        for (generation, dyno) in refused {
+            if self.slots.get(&dyno).is_some_and(|slot| slot.generation == Some(generation)) {
+                self.replace(&dyno);
+            }
+        }
+    }
+
+    /// What a dyno of this type may use: what its size says, and the app's limits where that says nothing.
+    fn limits(&self, process_type: &ProcessType) -> Limits {
+        let size = self.formation.size(process_type).map(Size::limits).unwrap_or_default();
+        size.or(self.definition.limits)
     }
 
     fn restart(&mut self, which: &Which) -> Result<(), RuntimeError> {
@@ -187,10 +223,13 @@ impl Actor {
         };
         let generation = self.house.generations.fetch_add(1, Ordering::Relaxed);
         let (orders, from) = mpsc::channel(2);
-        let plan = Plan { dyno: dyno.clone(), generation, command, definition: Arc::clone(&self.definition) };
+        let limits = self.limits(&dyno.process_type);
+        let definition = Arc::clone(&self.definition);
+        let plan = Plan { dyno: dyno.clone(), generation, command, limits, definition };
         let live = Live {
             dyno: dyno.clone(),
             command: plan.command.clone(),
+            limits,
             orders,
             phase: Phase::Created,
             draining: false,
@@ -287,7 +326,12 @@ impl Actor {
                 command: live.command.clone(),
                 pid: live.pid,
                 port: live.port,
-                memory: live.cgroup.as_ref().and_then(|cgroup| cgroup.control().memory()),
+                memory: live
+                    .cgroup
+                    .as_ref()
+                    .and_then(|cgroup| cgroup.control().memory())
+                    .map(|memory| memory.used()),
+                quota: live.limits.memory,
                 crashes: slot.map_or(0, |slot| slot.crashes),
                 last_exit: slot.and_then(|slot| slot.last_exit),
             }
@@ -301,6 +345,7 @@ impl Actor {
                 pid: None,
                 port: None,
                 memory: None,
+                quota: self.limits(&dyno.process_type).memory,
                 crashes: slot.crashes,
                 last_exit: slot.last_exit,
             });

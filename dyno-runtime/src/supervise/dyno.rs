@@ -21,7 +21,7 @@ use super::{
     state::{Record, remove_group},
 };
 use crate::{
-    cgroup::{Cgroup, CgroupError, Enforcement},
+    cgroup::{Cgroup, CgroupError, Disk, Enforcement, Limits, Role},
     definition::AppDefinition,
     init::InitSpec,
     life::{Effect, Exit, Input, Life, Phase, Why},
@@ -41,6 +41,7 @@ pub(super) struct Plan {
     pub(super) dyno: DynoName,
     pub(super) generation: u64,
     pub(super) command: String,
+    pub(super) limits: Limits,
     pub(super) definition: Arc<AppDefinition>,
 }
 
@@ -183,7 +184,7 @@ impl Body {
             embryo.abandon().await;
             return Err(unwritten.into());
         }
-        let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files());
+        let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
         let spec = InitSpec {
             join: join.unwrap_or_default(),
             directory: plan.definition.directory.clone(),
@@ -195,7 +196,11 @@ impl Body {
 
 async fn make_group(house: &House, plan: &Plan, family: &mut Family) -> Result<(), CgroupError> {
     let Some(cgroup) = &family.cgroup else { return Ok(()) };
-    let Err(error) = cgroup.control().create(&plan.definition.limits) else { return Ok(()) };
+    let limited = cgroup.control().create(&plan.limits).and_then(|()| match plan.limits.disk_rate {
+        Some(rate) => cgroup.control().limit_disk(Disk::of(&plan.definition.directory)?, rate),
+        None => Ok(()),
+    });
+    let Err(error) = limited else { return Ok(()) };
     if house.options.cgroups == Enforcement::Required {
         return Err(error);
     }

@@ -8,7 +8,6 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -144,17 +143,9 @@ async fn sweep_one(Record { mark, leader, cgroup, .. }: Record) -> bool {
     killed && removed.is_ok()
 }
 
-/// Removes a control group, again and again for a short time: it stays busy for a moment after its last process.
+/// Removes a control group, with patience.
 pub(crate) async fn remove_group(cgroup: &Cgroup) -> Result<(), CgroupError> {
-    for _ in 0..50 {
-        match cgroup.control().remove() {
-            Err(CgroupError::File { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            done => return done,
-        }
-    }
-    cgroup.control().remove()
+    cgroup.remove().await
 }
 
 fn default_directory(instance: &str) -> PathBuf {

@@ -70,6 +70,7 @@ fn groups(snapshot: &Snapshot) -> Vec<ProcessGroup> {
             address: Some(dyno.address.clone()),
             pid: None,
             memory: None,
+            quota: None,
             crashes: None,
         };
         groups.push(ProcessGroup {
@@ -77,6 +78,7 @@ fn groups(snapshot: &Snapshot) -> Vec<ProcessGroup> {
             process_type: "web".to_owned(),
             command: None,
             quantity: app.web.quantity,
+            size: None,
             dynos: dynos.map(status).collect(),
         });
     }

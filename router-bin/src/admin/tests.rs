@@ -35,6 +35,7 @@ impl Dynos for FakeDynos {
             app: "shop".into(),
             process_type: process_type.into(),
             command: None,
+            size: None,
             quantity: 1,
             dynos: Vec::new(),
         };
@@ -42,8 +43,8 @@ impl Dynos for FakeDynos {
     }
     async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError> {
         match changes.as_slice() {
-            [ScaleChange { process_type, amount: Amount::Set(quantity) }] if process_type.is_web() => {
-                Ok(vec![Scaled { process_type: process_type.clone(), quantity: *quantity }])
+            [ScaleChange { process_type, amount: Amount::Set(quantity), .. }] if process_type.is_web() => {
+                Ok(vec![Scaled { process_type: process_type.clone(), quantity: *quantity, size: None }])
             }
             _ => Err(RuntimeError::Stopping("shop".parse().unwrap())),
         }

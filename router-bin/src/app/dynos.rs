@@ -32,6 +32,7 @@ impl Dynos for RunningApp {
             process_type: process_type.to_string(),
             command: self.procfile.command(process_type).map(str::to_owned),
             quantity: formation.quantity(process_type),
+            size: formation.size(process_type).map(|size| size.to_string()),
             dynos: all.iter().filter(|dyno| dyno.dyno.process_type == *process_type).map(status).collect(),
         };
         Ok(self.procfile.types().map(group).collect())
@@ -55,7 +56,11 @@ impl Dynos for RunningApp {
 fn scaled(formation: &Formation) -> Vec<Scaled> {
     formation
         .iter()
-        .map(|(process_type, quantity)| Scaled { process_type: process_type.clone(), quantity })
+        .map(|(process_type, share)| Scaled {
+            process_type: process_type.clone(),
+            quantity: share.quantity,
+            size: share.size.map(|size| size.to_string()),
+        })
         .collect()
 }
 
@@ -67,6 +72,7 @@ fn status(dyno: &dyno_runtime::DynoStatus) -> DynoStatus {
         address: dyno.port.map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()),
         pid: dyno.pid,
         memory: dyno.memory,
+        quota: dyno.quota,
         crashes: Some(dyno.crashes),
     }
 }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use busbar_registry::{AppName, Registry};
-use dyno_runtime::{
-    AppDefinition, ConfigVars, Drained, Enforcement, Formation, Limits, Runtime, RuntimeOptions,
-};
+use dyno_runtime::{AppDefinition, ConfigVars, Drained, Enforcement, Formation, Runtime, RuntimeOptions};
 use rustix::process::{Pid, Signal as Kill, kill_process_group};
 
 use super::{dynos::RunningApp, printer::Printer};
-use crate::{cli::DynoLimits, failure::Failure};
+use crate::{
+    cli::{DynoLimits, Sizes},
+    failure::Failure,
+};
 
 /// The app of a directory, with what the flags say about it.
 pub(super) struct Wanted {
@@ -25,11 +26,21 @@ pub(super) struct Wanted {
     pub(super) formation: Option<Formation>,
     /// The file with its config vars, if it is not `.env`.
     pub(super) env_file: Option<PathBuf>,
+    /// How large they are, if not as the formation says.
+    pub(super) size: Option<Sizes>,
     /// What each dyno may use.
     pub(super) limits: Option<DynoLimits>,
 }
 
 impl Wanted {
+    /// Whether somebody asked for limits on the command line: then they are kept, or nothing runs. Those of an `app.json`
+    /// are kept where they can be.
+    pub(super) fn must_limit(&self) -> bool {
+        self.limits.is_some()
+            || self.size.is_some()
+            || self.formation.as_ref().is_some_and(Formation::has_sizes)
+    }
+
     /// Reads it.
     ///
     /// # Errors
@@ -40,6 +51,12 @@ impl Wanted {
         if let Some(formation) = self.formation {
             formation.check_against(&definition.procfile).map_err(dyno_runtime::DefinitionError::from)?;
             definition.formation = formation;
+        }
+        if let Some(sizes) = self.size {
+            let sized = sizes.of(definition.formation);
+            definition.formation = sized
+                .and_then(|formation| formation.check_against(&definition.procfile).map(|()| formation))
+                .map_err(dyno_runtime::DefinitionError::from)?;
         }
         if let Some(file) = self.env_file {
             definition.config_vars = config_vars(&file)?;
@@ -79,12 +96,14 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Starts the app's dynos; they register themselves at `registry`, where the app must be known.
+    /// Starts the app's dynos; they register themselves at `registry`, where the app must be known. `must_limit`: what
+    /// cannot be limited here does not run.
     ///
     /// # Errors
     /// [`Failure::Runtime`], [`Failure::Deploy`].
     pub(super) async fn start(
         definition: AppDefinition,
+        must_limit: bool,
         registry: Arc<dyn Registry>,
         drained: Option<Arc<dyn Drained>>,
     ) -> Result<Self, Failure> {
@@ -92,13 +111,16 @@ impl Local {
         let drained = drained.unwrap_or_else(|| Arc::clone(&usual.drained));
         // Its own instance, so that two apps can run on one machine.
         let mut options = RuntimeOptions { instance: definition.name.to_string(), drained, ..usual };
-        if definition.limits != Limits::default() {
+        if must_limit {
             options.cgroups = Enforcement::Required; // a limit that somebody asked for is kept, or nothing runs
         }
         let runtime = Arc::new(Runtime::start(options, registry).await?);
         let (app, procfile) = (definition.name.clone(), definition.procfile.clone());
-        let width =
-            definition.formation.iter().map(|(t, n)| t.as_str().len() + 1 + n.to_string().len()).max();
+        let width = definition
+            .formation
+            .iter()
+            .map(|(t, share)| t.as_str().len() + 1 + share.quantity.to_string().len())
+            .max();
         runtime.deploy(definition).await?;
         let (first, tail) = runtime.logs(&app, dyno_runtime::logs::HISTORY)?;
         let printer = Printer::start(first, tail, width.unwrap_or(0))?;
@@ -154,6 +176,7 @@ mod tests {
             app: Some("shop".parse().unwrap()),
             formation: formation.map(|formation| formation.parse().unwrap()),
             env_file,
+            size: None,
             limits: None,
         };
         let var = |definition: &AppDefinition| definition.config_vars.iter().next().unwrap().1.to_owned();

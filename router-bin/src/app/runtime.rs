@@ -28,8 +28,11 @@ pub(crate) fn runtime(flags: Runtime) -> Result<(), Failure> {
 }
 
 async fn run(flags: Runtime) -> Result<(), Failure> {
-    let Runtime { directory, registry: at, token_file, app, formation, env_file, limits, admin } = flags;
-    let definition = Wanted { directory, app, formation, env_file, limits }.definition()?;
+    let Runtime { directory, registry: at, token_file, app, formation, size, env_file, limits, admin } =
+        flags;
+    let wanted = Wanted { directory, app, formation, size, env_file, limits };
+    let must_limit = wanted.must_limit();
+    let definition = wanted.definition()?;
     let app = definition.name.clone();
     let token = key_file::token(&token_file)?;
     let client = match &at {
@@ -39,7 +42,7 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Arc::new(client);
-    let local = Local::start(definition, registry, None).await?;
+    let local = Local::start(definition, must_limit, registry, None).await?;
 
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::default();

@@ -46,8 +46,10 @@ pub(crate) fn up(flags: Up) -> Result<(), Failure> {
 async fn run(flags: Up) -> Result<(), Failure> {
     let mut address = flags.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     address.set_port(flags.port.unwrap_or(address.port()));
-    let Up { directory, app, formation, env_file, limits, workers, admin, .. } = flags;
-    let definition = Wanted { directory, app, formation, env_file, limits }.definition()?;
+    let Up { directory, app, formation, size, env_file, limits, workers, admin, .. } = flags;
+    let wanted = Wanted { directory, app, formation, size, env_file, limits };
+    let must_limit = wanted.must_limit();
+    let definition = wanted.definition()?;
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
     let shown = Shown::start(&[])?;
@@ -57,7 +59,8 @@ async fn run(flags: Up) -> Result<(), Failure> {
     registry.put_app(record(&definition)?, None).await?;
     let (table, publisher) = RouteTable::new();
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
-    let local = Local::start(definition, registry, Some(Arc::new(DrainedHere::new(&feed)))).await?;
+    let local =
+        Local::start(definition, must_limit, registry, Some(Arc::new(DrainedHere::new(&feed)))).await?;
     let log = LineThread::start(AppLog { runtime: Arc::clone(&local.app.runtime), app: app.clone() })?;
     let workers = workers.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let edge =
@@ -109,7 +112,8 @@ async fn run(flags: Up) -> Result<(), Failure> {
 /// It answers to its name, and to every other host too: `localhost`, an address, a tunnel's name.
 fn record(definition: &AppDefinition) -> Result<AppRecord, Failure> {
     let domain = format!("{}.localhost", definition.name).parse();
-    let quantity = definition.formation.iter().find(|(t, _)| t.is_web()).map_or(0, |(_, quantity)| quantity);
+    let quantity =
+        definition.formation.iter().find(|(t, _)| t.is_web()).map_or(0, |(_, share)| share.quantity);
     Ok(AppRecord {
         name: definition.name.clone(),
         domains: vec![domain.map_err(busbar_registry::Refusal::from)?],

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use busbar_registry::AppName;
 use dyno_runtime::Formation;
 
-use super::DynoLimits;
+use super::{DynoLimits, Sizes};
 use crate::{
     app,
     config::{AdminListen, address::Endpoint},
@@ -24,17 +24,21 @@ pub(crate) struct Runtime {
     /// The file with the app's token (see busbar token)
     #[arg(long, env = "BUSBAR_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: PathBuf,
-    /// How many dynos of each process type, like web=2,worker=1 [default: one of each]
+    /// How many dynos of each process type, like web=2,worker=1, or web=2:standard-2x [default: one of each]
     #[arg(short, long, env = "BUSBAR_FORMATION", value_name = "FORMATION")]
     pub(crate) formation: Option<Formation>,
+    /// How large dynos are, like standard-2x, web=standard-2x,worker=eco, or custom-1GiB-2048-512 (memory, CPU shares,
+    /// processes) [default: as the formation says, else as --limits says]
+    #[arg(long, env = "BUSBAR_SIZE", value_name = "SIZE")]
+    pub(crate) size: Option<Sizes>,
     /// The app's name [default: the name of the directory]
     #[arg(long, env = "BUSBAR_APP", value_name = "NAME")]
     pub(crate) app: Option<AppName>,
     /// Config vars from this file [default: .env in the directory, if it is there]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
-    /// What each dyno may use, like memory=512MiB,cpu=1024,pids=256; what cannot be kept here is refused [default: as
-    /// much as there is]
+    /// What each dyno may use, like memory=512MiB,cpu=1024,cpus=1.5,pids=256,disk=20MiB; what cannot be kept here is
+    /// refused [default: as much as there is]
     #[arg(long, env = "BUSBAR_LIMITS", value_name = "LIMITS")]
     pub(crate) limits: Option<DynoLimits>,
     /// Where the admin API is served: unix:/path, 127.0.0.1:PORT, or off

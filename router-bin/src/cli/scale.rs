@@ -7,11 +7,11 @@ use crate::{
     out, say,
 };
 
-/// Change how many dynos run, or show how many there should be
+/// Change how many dynos run and how large they are, or show how it should be
 #[derive(Debug, clap::Args)]
 pub(crate) struct Scale {
-    /// Like web=3, worker+1 or web-1; nothing: show what is
-    #[arg(value_name = "TYPE=N")]
+    /// Like web=3, worker+1, web-1, web=3:standard-2x or web=standard-2x; nothing: show what is
+    #[arg(value_name = "TYPE=N[:SIZE]")]
     changes: Vec<String>,
     #[command(flatten)]
     ask: Ask,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use busbar_registry::AppName;
 use dyno_runtime::Formation;
 
-use super::DynoLimits;
+use super::{DynoLimits, Sizes};
 use crate::{app, config::AdminListen, failure::Failure};
 
 /// Run the app of a directory with a Procfile behind the router, on this machine
@@ -20,9 +20,13 @@ pub(crate) struct Up {
     /// Accept requests on this port of that address; 0: any free one
     #[arg(short, long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
-    /// How many dynos of each process type, like web=2,worker=1 [default: one of each]
+    /// How many dynos of each process type, like web=2,worker=1, or web=2:standard-2x [default: one of each]
     #[arg(short, long, env = "BUSBAR_FORMATION", value_name = "FORMATION")]
     pub(crate) formation: Option<Formation>,
+    /// How large dynos are, like standard-2x, web=standard-2x,worker=eco, or custom-1GiB-2048-512 (memory, CPU shares,
+    /// processes) [default: as the formation says, else as --limits says]
+    #[arg(long, env = "BUSBAR_SIZE", value_name = "SIZE")]
+    pub(crate) size: Option<Sizes>,
     /// The app's name [default: the name of the directory]
     #[arg(long, env = "BUSBAR_APP", value_name = "NAME")]
     pub(crate) app: Option<AppName>,
@@ -32,8 +36,8 @@ pub(crate) struct Up {
     /// Threads that carry requests [default: one per CPU]
     #[arg(long, env = "BUSBAR_WORKERS", value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
-    /// What each dyno may use, like memory=512MiB,cpu=1024,pids=256; what cannot be kept here is refused [default: as
-    /// much as there is]
+    /// What each dyno may use, like memory=512MiB,cpu=1024,cpus=1.5,pids=256,disk=20MiB; what cannot be kept here is
+    /// refused [default: as much as there is]
     #[arg(long, env = "BUSBAR_LIMITS", value_name = "LIMITS")]
     pub(crate) limits: Option<DynoLimits>,
     /// Where the admin API is served: unix:/path, 127.0.0.1:PORT, or off

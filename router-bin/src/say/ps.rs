@@ -16,6 +16,9 @@ pub(crate) struct ProcessGroup {
     pub(crate) command: Option<String>,
     /// How many there should be.
     pub(crate) quantity: u32,
+    /// How large, if that was said: `Standard-2X`.
+    #[serde(default)]
+    pub(crate) size: Option<String>,
     /// Those there are.
     pub(crate) dynos: Vec<DynoStatus>,
 }
@@ -33,13 +36,16 @@ pub(crate) struct DynoStatus {
     pub(crate) address: Option<busbar_registry::Address>,
     /// Its first process.
     pub(crate) pid: Option<i32>,
-    /// Bytes of memory it uses.
+    /// Bytes of memory it uses, without page cache.
     pub(crate) memory: Option<u64>,
+    /// How many it should not exceed.
+    #[serde(default)]
+    pub(crate) quota: Option<u64>,
     /// How often it has crashed since it was deployed.
     pub(crate) crashes: Option<u32>,
 }
 
-/// `=== web (…): command (2)` and a line for each dyno, group by group.
+/// `=== web (Standard-1X): command (2)` (without a size the app's name is there) and a line for each dyno, group by group.
 pub(crate) fn ps(groups: &[ProcessGroup], now: Timestamp, tz: &TimeZone) -> String {
     let shown: Vec<String> =
         groups.iter().filter(|g| !g.dynos.is_empty()).map(|group| one(group, now, tz)).collect();
@@ -47,9 +53,10 @@ pub(crate) fn ps(groups: &[ProcessGroup], now: Timestamp, tz: &TimeZone) -> Stri
 }
 
 fn one(group: &ProcessGroup, now: Timestamp, tz: &TimeZone) -> String {
-    let ProcessGroup { app, process_type, command, dynos, .. } = group;
+    let ProcessGroup { app, process_type, command, dynos, size, .. } = group;
+    let of = size.as_ref().unwrap_or(app);
     let command = command.as_ref().map(|command| format!(": {command}")).unwrap_or_default();
-    let mut text = format!("=== {process_type} ({app}){command} ({})\n\n", dynos.len());
+    let mut text = format!("=== {process_type} ({of}){command} ({})\n\n", dynos.len());
     for DynoStatus { name, state, since, address, .. } in dynos {
         let place = || address.as_ref().map(|address| format!(" at {address}"));
         let told = since.map(|since| format!(" {}", ago(since, now, tz))).or_else(place).unwrap_or_default();
@@ -84,6 +91,7 @@ mod tests {
             process_type: process_type.into(),
             command: Some("./serve".into()),
             quantity: 2,
+            size: None,
             dynos: dynos.iter().map(dyno).collect(),
         }
     }
@@ -98,6 +106,8 @@ mod tests {
              web.1: up 2026/11/23 00:00:00 +0000 (~ 5m ago)\n\
              web.2: up 2026/11/23 00:00:00 +0000 (~ 5m ago)\n"
         );
+        let sized = ProcessGroup { size: Some("Standard-2X".into()), ..group("web", &["web.1"]) };
+        assert!(ps(&[sized], now, &TimeZone::UTC).starts_with("=== web (Standard-2X): ./serve (1)\n"));
         assert_eq!(ps(&[group("web", &[])], now, &TimeZone::UTC), "No dynos on shop\n");
     }
 }

@@ -225,7 +225,7 @@ fn a_dyno_over_its_memory_limit_is_killed_and_the_log_says_r15() {
 fn a_limit_that_is_none_is_refused() {
     let place = Place::new();
     let directory = place.app_with("worker: sleep 1000\n").display().to_string();
-    for limits in ["memory=lots", "disk=1GiB", "pids=0"] {
+    for limits in ["memory=lots", "disc=1GiB", "pids=0"] {
         let said = place.verb(&["up", &directory, "--limits", limits]).failed(2);
         assert!(said.contains("is no limit; write memory=512MiB"), "{said}");
     }
