@@ -50,8 +50,13 @@ fn scale_says_what_runs_now_and_refuses_what_cannot_be() {
     let scaled = done(busbar.verb(&["scale", "web+1", "worker=0"]));
     assert_eq!(scaled, "Scaling dynos... done, now running web at 3, worker at 0\n");
     busbar.runs(&["web.1", "web.2", "web.3"]);
-    for (change, words) in [("nope=1", "nope"), ("web=many", "web=many"), ("web", "web"), ("web=1000", "100")]
-    {
+    for (change, words) in [
+        ("nope=1", "nope"),
+        ("web=many", "\"many\" is no dyno size"),
+        ("web", "web"),
+        ("web=1:huge", "\"huge\" is no dyno size"),
+        ("web=1000", "100"),
+    ] {
         let said = busbar.verb(&["scale", change]).failed(1);
         assert!(said.starts_with("busbar: ") && said.contains(words), "{change}: {said}");
     }
