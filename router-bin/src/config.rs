@@ -24,7 +24,7 @@ use busbar_registry::{Address, AppRecord};
 use router_core::{
     route::forward::TrustedProxies,
     server::{RequestLimits, RequestPolicy, ResponseLimits, ServerOptions, listen::ProxyProtocol},
-    tls::TlsPolicy,
+    tls::{CertificateError, ClientCertificates, Demand, TlsPolicy},
 };
 
 pub(crate) use overrides::Overrides;
@@ -62,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) certificates: Vec<CertificateFiles>,
     /// Bounds on TLS handshakes.
     pub(crate) handshakes: Handshakes,
+    /// The keys of session tickets that other routers have, too. `None`: the process has its own.
+    pub(crate) ticket_keys: Option<PathBuf>,
     /// The apps of the file.
     pub(crate) apps: Vec<DeclaredApp>,
 }
@@ -77,6 +79,37 @@ pub(crate) struct ListenAt {
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
     /// Its connections speak TLS.
     pub(crate) tls: Option<TlsPolicy>,
+    /// Its clients are asked for a certificate.
+    pub(crate) clients: Option<ClientFiles>,
+}
+
+/// Who signs the certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientFiles {
+    /// Whether a client must have one.
+    pub(crate) demand: Demand,
+    /// Authorities; never empty.
+    pub(crate) authorities: Vec<PathBuf>,
+    /// Lists of what they have revoked.
+    pub(crate) lists: Vec<PathBuf>,
+    /// Dynos get the certificate itself.
+    pub(crate) passed_on: bool,
+}
+
+impl ClientFiles {
+    /// What is in them.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub(crate) fn load(&self) -> Result<ClientCertificates, CertificateError> {
+        let clients = ClientCertificates::load(self.demand, &self.authorities, &self.lists)?;
+        Ok(clients.passed_on(self.passed_on))
+    }
+
+    /// All of them.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.authorities.iter().chain(&self.lists).map(PathBuf::as_path)
+    }
 }
 
 /// A certificate that is shown, and its key.
@@ -107,7 +140,7 @@ impl Default for Handshakes {
 
 impl From<Address> for ListenAt {
     fn from(address: Address) -> Self {
-        Self { address, mode: 0o660, proxy_protocol: None, tls: None }
+        Self { address, mode: 0o660, proxy_protocol: None, tls: None, clients: None }
     }
 }
 
@@ -226,7 +259,7 @@ impl Config {
         let keys = [
             ("where it listens", self.listen != next.listen),
             ("`workers`", self.workers != next.workers),
-            ("[tls]", self.handshakes != next.handshakes),
+            ("[tls]", self.handshakes != next.handshakes || self.ticket_keys != next.ticket_keys),
             ("[limits]", self.limits != next.limits),
             ("[edge]", self.edge != next.edge),
             ("[admin]", self.admin != next.admin),

@@ -61,6 +61,9 @@ pub(crate) enum Failure {
     /// A certificate.
     #[error(transparent)]
     Certificate(#[from] router_core::tls::CertificateError),
+    /// The keys of session tickets.
+    #[error(transparent)]
+    TicketKeys(#[from] router_core::tls::TicketKeysError),
     /// TLS itself.
     #[error(transparent)]
     Tls(#[from] router_core::tls::TlsError),
@@ -127,6 +130,7 @@ impl Failure {
         match self {
             Self::Config(_)
             | Self::Certificate(_)
+            | Self::TicketKeys(_)
             | Self::Declared(_)
             | Self::App(_)
             | Self::EnvFile { .. } => Some(Exit::Configuration),

@@ -14,6 +14,7 @@ use std::{
     io::{self, IoSlice},
     net::{IpAddr, Shutdown},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -64,6 +65,11 @@ pub(crate) trait Transport: 'static {
 
     /// Why it is broken, if that is not the socket's doing.
     fn broken_by(&self) -> Option<Closed> {
+        None
+    }
+
+    /// Header lines about the client that dynos get, if it was asked who it is.
+    fn identity(&self) -> Option<Rc<Vec<u8>>> {
         None
     }
 
@@ -145,6 +151,9 @@ impl<T: Transport> Transport for Box<T> {
     }
     fn broken_by(&self) -> Option<Closed> {
         (**self).broken_by()
+    }
+    fn identity(&self) -> Option<Rc<Vec<u8>>> {
+        (**self).identity()
     }
     fn serves(&self, host: &str) -> bool {
         (**self).serves(host)

@@ -55,6 +55,8 @@ pub(crate) struct Request<'a> {
     pub(crate) received: Moment,
     /// Its host is not served over its connection (H31).
     pub(crate) misdirected: bool,
+    /// Header lines about its client, if that was asked for a certificate.
+    pub(crate) identity: Option<&'a [u8]>,
 }
 
 /// What one request writes on.
@@ -293,6 +295,7 @@ mod tests {
             arrival,
             received: worker.now(),
             misdirected: false,
+            identity: None,
         };
         let papers = Papers {
             to_dyno: &mut desk.to_dyno,

@@ -35,6 +35,12 @@ pub(crate) struct Clients {
     pub(crate) closed: BTreeMap<String, u64>,
     /// Times when none could be accepted, for want of descriptors.
     pub(crate) accepts_failed: u64,
+    /// TLS handshakes that were done.
+    #[serde(default)]
+    pub(crate) handshakes: u64,
+    /// Those of them that resumed a session.
+    #[serde(default)]
+    pub(crate) resumed: u64,
 }
 
 /// Connections to dynos.
@@ -69,6 +75,8 @@ pub(crate) fn read(meter: &Meter, apps: BTreeMap<String, Queue>) -> Traffic {
             open: totals.connections_open,
             closed,
             accepts_failed: totals.accepts_failed,
+            handshakes: totals.tls_handshakes,
+            resumed: totals.tls_resumed,
         },
         dynos: Dynos {
             dials: totals.dials,

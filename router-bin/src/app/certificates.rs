@@ -1,17 +1,29 @@
 //! What is shown to clients that speak TLS, read again when its files change. Open connections never notice.
+//!
+//! - [`Shown`]: the certificates. [`beside`]: ticket keys, and who signs the certificates of clients.
+
+mod beside;
+mod stamp;
 
 use std::{
-    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use router_core::tls::{
-    Certificate, CertificateError, CertificateStore, Certificates, Terminator, Tickets, TlsPolicy,
+    Certificate, CertificateError, CertificateStore, Certificates, Terminator, TlsPolicy,
 };
 
-use crate::{config::CertificateFiles, failure::Failure, out};
+use self::{
+    beside::{Asking, TicketFile},
+    stamp::{Stamp, stamps},
+};
+use crate::{
+    config::{CertificateFiles, ClientFiles},
+    failure::Failure,
+    out,
+};
 
 /// How often the files are looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(2);
@@ -22,7 +34,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// What is shown.
 pub(super) struct Shown {
     store: Arc<CertificateStore>,
-    tickets: Tickets,
+    tickets: TicketFile,
+    asking: Vec<Asking>,
     files: Vec<CertificateFiles>,
     /// What was in them, in their order.
     loaded: Vec<Certificate>,
@@ -38,16 +51,8 @@ pub(super) struct Fresh {
     seen: Vec<Stamp>,
 }
 
-/// What a file is like; another one in its place is not like it.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
-
-fn stamp(file: &Path) -> Stamp {
-    let data = std::fs::metadata(file).ok()?;
-    Some((data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
-}
-
-fn stamps(files: &[CertificateFiles]) -> Vec<Stamp> {
-    files.iter().flat_map(|files| [stamp(&files.chain), stamp(&files.key)]).collect()
+fn all(files: &[CertificateFiles]) -> impl Iterator<Item = &Path> {
+    files.iter().flat_map(|files| [files.chain.as_path(), files.key.as_path()])
 }
 
 /// All of them, or none.
@@ -67,23 +72,31 @@ impl Shown {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`Failure::Certificate`], [`Failure::Tls`].
-    pub(super) fn start(files: &[CertificateFiles]) -> Result<Self, Failure> {
-        let seen = stamps(files);
+    /// [`Failure::Certificate`], [`Failure::TicketKeys`], [`Failure::Tls`].
+    pub(super) fn start(files: &[CertificateFiles], ticket_keys: Option<&Path>) -> Result<Self, Failure> {
+        let seen = stamps(all(files));
         let loaded = load(files)?;
         let store = CertificateStore::new(snapshot(files, &loaded));
-        let (tickets, files) = (Tickets::new()?, files.to_vec());
-        let mut shown = Self { store, tickets, files, loaded, seen, warned: None };
+        let (tickets, files) = (TicketFile::start(ticket_keys)?, files.to_vec());
+        let mut shown = Self { store, tickets, asking: Vec::new(), files, loaded, seen, warned: None };
         shown.warn();
         Ok(shown)
     }
 
-    /// What a listener speaks.
+    /// What a listener speaks, and what it wants of its clients.
     ///
     /// # Errors
-    /// [`Failure::Tls`].
-    pub(super) fn terminator(&self, policy: TlsPolicy) -> Result<Terminator, Failure> {
-        Ok(Terminator::new(policy, Arc::clone(&self.store), &self.tickets)?)
+    /// [`Failure::Certificate`], [`Failure::Tls`].
+    pub(super) fn terminator(
+        &mut self,
+        policy: TlsPolicy,
+        clients: Option<&ClientFiles>,
+    ) -> Result<Terminator, Failure> {
+        let terminator = Terminator::new(policy, Arc::clone(&self.store), &self.tickets.tickets)?;
+        if let Some(files) = clients {
+            self.asking.push(Asking::start(terminator.clone(), files)?);
+        }
+        Ok(terminator)
     }
 
     /// Those in force.
@@ -97,7 +110,7 @@ impl Shown {
     /// # Errors
     /// What is wrong with one of them.
     pub(super) fn read(&mut self, files: &[CertificateFiles]) -> Result<Fresh, CertificateError> {
-        let seen = stamps(files);
+        let seen = stamps(all(files));
         let loaded = load(files).and_then(|loaded| self.better_than_before(files, loaded));
         if loaded.is_err() && files == self.files {
             self.seen.clone_from(&seen);
@@ -131,7 +144,9 @@ impl Shown {
     /// Reads the files again if they have changed. What is wrong with them is said once.
     pub(super) fn look(&mut self) {
         self.warn();
-        if stamps(&self.files) == self.seen {
+        self.tickets.look();
+        self.asking.iter_mut().for_each(Asking::look);
+        if stamps(all(&self.files)) == self.seen {
             return;
         }
         match self.read(&self.files.clone()) {
@@ -149,6 +164,7 @@ impl Shown {
         }
         self.warned = Some(Instant::now());
         let now = SystemTime::now();
+        self.asking.iter().for_each(|listener| listener.warn(now));
         for certificate in self.store.current().all() {
             if let Some(file) = certificate.key_open_to_others() {
                 let file = file.display();

@@ -20,8 +20,12 @@ use crate::{
 ///
 /// # Errors
 /// [`Failure::Bind`].
-pub(super) fn listeners(places: &[ListenAt], setting: &str, shown: &Shown) -> Result<Vec<Listener>, Failure> {
-    let bind = |place: &ListenAt| {
+pub(super) fn listeners(
+    places: &[ListenAt],
+    setting: &str,
+    shown: &mut Shown,
+) -> Result<Vec<Listener>, Failure> {
+    let mut bind = |place: &ListenAt| {
         let bound = match &place.address {
             Address::Tcp(address) => Listener::bind(*address),
             Address::Unix(path) => Listener::bind_unix(path, place.mode),
@@ -32,11 +36,11 @@ pub(super) fn listeners(places: &[ListenAt], setting: &str, shown: &Shown) -> Re
             None => listener,
         };
         Ok(match place.tls {
-            Some(policy) => listener.with_tls(shown.terminator(policy)?),
+            Some(policy) => listener.with_tls(shown.terminator(policy, place.clients.as_ref())?),
             None => listener,
         })
     };
-    places.iter().map(bind).collect()
+    places.iter().map(&mut bind).collect()
 }
 
 /// What to do about an address that cannot be had.

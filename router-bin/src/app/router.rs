@@ -44,8 +44,8 @@ struct Source {
 async fn route(source: Source, config: Config) -> Result<(), Failure> {
     raise_file_limit();
     let mut signals = Signals::listen()?;
-    let shown = Shown::start(&config.certificates)?;
-    let listeners = edge::listeners(&config.listen, "`listen`", &shown)?;
+    let mut shown = Shown::start(&config.certificates, config.ticket_keys.as_deref())?;
+    let listeners = edge::listeners(&config.listen, "`listen`", &mut shown)?;
     let socket = admin_socket(config.admin.as_ref()).await?;
     let wire = match &config.registry {
         Some(registry) => Some(RegistryWire::bind(registry).await?),

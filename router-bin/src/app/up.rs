@@ -52,8 +52,8 @@ async fn run(flags: Up) -> Result<(), Failure> {
     let definition = wanted.definition()?;
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
-    let shown = Shown::start(&[])?;
-    let listeners = edge::listeners(&[Address::from(address).into()], "--port", &shown)?;
+    let mut shown = Shown::start(&[], None)?;
+    let listeners = edge::listeners(&[Address::from(address).into()], "--port", &mut shown)?;
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Memory::start(Bounds::default());
     registry.put_app(record(&definition)?, None).await?;

@@ -46,6 +46,7 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
         drain_delay: written_delay.map_or(Duration::ZERO, |span| span.0),
         limits: limits(raw.limits, complaints),
         handshakes: certificates::handshakes(&raw.tls, complaints),
+        ticket_keys: certificates::ticket_keys(raw.tls.ticket_keys.as_ref(), complaints),
         certificates,
         edge: edge::check(raw.edge, complaints),
         admin: overrides.admin.clone().or(written_admin),

@@ -34,6 +34,10 @@ pub(crate) struct RawListener {
     pub(crate) proxy_protocol: Option<At<bool>>,
     pub(crate) from: Option<At<Vec<At<String>>>>,
     pub(crate) tls: Option<At<String>>,
+    pub(crate) client_certificates: Option<At<String>>,
+    pub(crate) client_ca: Option<At<Vec<At<String>>>>,
+    pub(crate) client_crl: Option<At<Vec<At<String>>>>,
+    pub(crate) client_cert_header: Option<At<bool>>,
 }
 
 /// `[tls]`
@@ -41,6 +45,7 @@ pub(crate) struct RawListener {
 pub(crate) struct RawTls {
     pub(crate) handshake_timeout: Option<At<String>>,
     pub(crate) handshakes: Option<At<u64>>,
+    pub(crate) ticket_keys: Option<At<String>>,
 }
 
 /// `[[certificate]]`
@@ -201,6 +206,10 @@ fn listener(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawListe
         proxy_protocol: keys.boolean("proxy_protocol", complaints),
         from: keys.strings("from", complaints),
         tls: keys.string("tls", complaints),
+        client_certificates: keys.string("client_certificates", complaints),
+        client_ca: keys.strings("client_ca", complaints),
+        client_crl: keys.strings("client_crl", complaints),
+        client_cert_header: keys.boolean("client_cert_header", complaints),
     };
     keys.finish(complaints);
     raw
@@ -210,6 +219,7 @@ fn tls(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawTls {
     let raw = RawTls {
         handshake_timeout: keys.string("handshake_timeout", complaints),
         handshakes: keys.number("handshakes", complaints),
+        ticket_keys: keys.string("ticket_keys", complaints),
     };
     keys.finish(complaints);
     raw

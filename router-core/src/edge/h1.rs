@@ -159,12 +159,14 @@ async fn request<T: Transport>(
 ) -> After {
     let desk = desk.get();
     let Some(head) = &desk.head else { return After::Cut };
+    let identity = connection.io.identity();
     let request = Request {
         bytes: &desk.text,
         fields: &desk.request_fields,
         head,
         arrival: head::arrival(&worker.options.trusted_proxies, peer, head, &desk.request_fields, &desk.text),
         misdirected: !connection.io.serves(head.host.as_str()),
+        identity: identity.as_ref().map(|lines| lines.as_slice()),
         received: worker.now(),
     };
     let papers = Papers {

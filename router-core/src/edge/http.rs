@@ -61,6 +61,7 @@ where
                 arrival,
                 received: worker.now(),
                 misdirected: false,
+                identity: None,
             };
             proxy::serve(Call { worker, timer: &timer, request, client: &mut client, papers }).await
         }

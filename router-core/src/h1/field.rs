@@ -44,6 +44,8 @@ pub(crate) struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Accept,
+    /// What the router says about a client's certificate: never believed of anybody else.
+    ClientCertificate,
     Connection,
     ContentLength,
     Date,
@@ -93,6 +95,7 @@ impl Kind {
     fn exact(name: &[u8]) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
+            12..=20 if matches!(name.first(), Some(b'x' | b'X')) => Self::exact_x(name),
             2 if is("te") => Self::Te,
             3 if is("via") => Self::Via,
             4 if is("host") => Self::Host,
@@ -105,17 +108,29 @@ impl Kind {
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::KeepAlive,
             10 if is("set-cookie") => Self::SetCookie,
-            12 if is("x-queue-time") => Self::XQueueTime,
-            12 if is("x-request-id") => Self::XRequestId,
+            11 if is("client-cert") => Self::ClientCertificate,
             14 if is("content-length") => Self::ContentLength,
             14 if is("http2-settings") => Self::Http2Settings,
+            16 if is("proxy-connection") => Self::ProxyConnection,
+            17 if is("client-cert-chain") => Self::ClientCertificate,
+            17 if is("transfer-encoding") => Self::TransferEncoding,
+            19 if is("proxy-authorization") => Self::ProxyAuthorization,
+            _ => Self::Other,
+        }
+    }
+
+    fn exact_x(name: &[u8]) -> Self {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            12 if is("x-queue-time") => Self::XQueueTime,
+            12 if is("x-request-id") => Self::XRequestId,
+            15 if is("x-client-verify") => Self::ClientCertificate,
             15 if is("x-forwarded-for") => Self::XForwardedFor,
             15 if is("x-request-start") => Self::XRequestStart,
+            16 if is("x-client-subject") => Self::ClientCertificate,
             16 if is("x-forwarded-port") => Self::XForwardedPort,
-            16 if is("proxy-connection") => Self::ProxyConnection,
-            17 if is("transfer-encoding") => Self::TransferEncoding,
             17 if is("x-forwarded-proto") => Self::XForwardedProto,
-            19 if is("proxy-authorization") => Self::ProxyAuthorization,
+            20 if is("x-client-fingerprint") => Self::ClientCertificate,
             _ => Self::Other,
         }
     }
@@ -184,6 +199,9 @@ mod tests {
         assert_eq!(Kind::of(b"Transfer_Encoding"), Kind::Shadow);
         assert_eq!(Kind::of(b"x_forwarded-for"), Kind::Shadow);
         assert_eq!(Kind::of(b"X-Forwarded_A-Name-Nobody-Knows"), Kind::Shadow);
+        assert_eq!(Kind::of(b"X_Client_Verify"), Kind::Shadow);
+        assert_eq!(Kind::of(b"Client_Cert-Chain"), Kind::Shadow);
+        assert_eq!(Kind::of(b"X-Client_Fingerprint"), Kind::Shadow);
         assert_eq!(Kind::of(b"my_header"), Kind::Underscored);
         assert_eq!(Kind::of(b"transfer_encoding_and_more"), Kind::Underscored);
     }

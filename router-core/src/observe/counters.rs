@@ -62,6 +62,8 @@ pub enum Closed {
     TlsNothingInCommon,
     /// The client broke the handshake off: most often it does not trust the certificate.
     TlsRefused,
+    /// It showed no certificate where one is wanted, or one that is not good.
+    TlsClientCertificate,
     /// What it sent is no TLS, or breaks its rules.
     TlsMalformed,
     /// Its handshake failed for another reason.
@@ -76,7 +78,7 @@ pub enum Closed {
 
 impl Closed {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Answered,
         Self::ClientLeft,
         Self::Idle,
@@ -91,6 +93,7 @@ impl Closed {
         Self::TlsName,
         Self::TlsNothingInCommon,
         Self::TlsRefused,
+        Self::TlsClientCertificate,
         Self::TlsMalformed,
         Self::TlsOther,
         Self::TlsBroken,
@@ -115,6 +118,7 @@ impl Closed {
             Self::TlsName => "tls_name",
             Self::TlsNothingInCommon => "tls_nothing_in_common",
             Self::TlsRefused => "tls_refused",
+            Self::TlsClientCertificate => "tls_client_certificate",
             Self::TlsMalformed => "tls_malformed",
             Self::TlsOther => "tls_other",
             Self::TlsBroken => "tls_broken",

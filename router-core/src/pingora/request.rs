@@ -184,6 +184,7 @@ impl Context {
             | Kind::XForwardedProto
             | Kind::XRequestId
             | Kind::XRequestStart
+            | Kind::ClientCertificate
             | Kind::Via
             | Kind::Proxy => true,
             Kind::Forwarded

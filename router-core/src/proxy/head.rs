@@ -55,6 +55,7 @@ pub(crate) fn to_dyno(
     if worker.options.forwarded {
         forward::forwarded(out, &request.arrival, head.host_field.of_buffer(bytes));
     }
+    out.extend_from_slice(request.identity.unwrap_or_default());
     out.extend_from_slice(b"Via: ");
     let version = match head.version {
         Version::Http10 => "1.0",
@@ -77,7 +78,8 @@ fn goes_to_dyno(field: &Field, worker: &Worker, request: &Request<'_>, routing: 
         | Kind::XRequestId
         | Kind::XRequestStart
         | Kind::Via
-        | Kind::Proxy => false,
+        | Kind::Proxy
+        | Kind::ClientCertificate => false,
         // Behind an open quote ours could not be read.
         Kind::Forwarded
             if worker.options.forwarded && !is_sound_list(field.value.of_buffer(request.bytes)) =>

@@ -101,6 +101,17 @@ pub enum CertificateError {
     /// It names nobody.
     #[error("the certificate in {} has no DNS name or IP address among its subject alternative names, so no client accepts it; request it with names", .0.display())]
     Nameless(PathBuf),
+    /// There is no list of revoked certificates in it.
+    #[error("{} has no list of revoked certificates; it must have `-----BEGIN X509 CRL-----` (convert it with `openssl crl -inform DER`)", .0.display())]
+    NoList(PathBuf),
+    /// Authorities of clients that cannot be used.
+    #[error("clients cannot be checked with {}: {what}", .file.display())]
+    Unusable {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        what: String,
+    },
     /// It is over.
     #[error("the certificate in {} expired {ago_days} days ago; renew it", .file.display())]
     Expired {
@@ -195,7 +206,7 @@ impl Certificate {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
     let unreadable = |source| CertificateError::Unreadable { file: file.to_owned(), source };
     let data = fs::metadata(file).map_err(unreadable)?;
     if data.len() > LARGEST_FILE || !data.is_file() {
@@ -287,7 +298,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-fn time(unix_seconds: i64) -> SystemTime {
+pub(super) fn time(unix_seconds: i64) -> SystemTime {
     u64::try_from(unix_seconds).map_or(UNIX_EPOCH, |seconds| UNIX_EPOCH + Duration::from_secs(seconds))
 }
 

@@ -127,6 +127,9 @@ fn reason(error: &Error) -> Closed {
         }
         // Most often: it does not trust the certificate.
         Error::AlertReceived(_) => Closed::TlsRefused,
+        Error::NoCertificatesPresented
+        | Error::InvalidCertificate(_)
+        | Error::InvalidCertRevocationList(_) => Closed::TlsClientCertificate,
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Closed::TlsNothingInCommon,
         Error::InvalidMessage(_)
         | Error::InappropriateMessage { .. }

@@ -22,6 +22,8 @@ use rustls::{
 use super::{
     CertificateStore, Terminator,
     certificates::{set_came_to, take_asked_for},
+    client_certificates,
+    terminator::Asks,
 };
 use crate::{
     io::{Socket, Transport},
@@ -45,6 +47,10 @@ pub(crate) struct Session {
     store: Arc<CertificateStore>,
     /// The name the client asked for.
     name: Option<Box<str>>,
+    /// The client is asked for a certificate.
+    asks: Option<Asks>,
+    /// What dynos are told about the client; known after the handshake, if it was asked.
+    identity: Option<Rc<Vec<u8>>>,
     /// Came and is not decrypted.
     incoming: Option<Buffer>,
     /// Is decrypted and was not taken.
@@ -78,8 +84,11 @@ impl Session {
         came: Option<Buffer>,
         buffers: &Rc<Buffers>,
     ) -> Result<Box<Self>, rustls::Error> {
+        let spoken = terminator.spoken.load();
         Ok(Box::new(Self {
-            tls: UnbufferedServerConnection::new(Arc::clone(&terminator.config))?,
+            tls: UnbufferedServerConnection::new(Arc::clone(&spoken.config))?,
+            asks: spoken.asks,
+            identity: None,
             socket,
             buffers: Rc::clone(buffers),
             store: Arc::clone(&terminator.store),
@@ -121,6 +130,8 @@ impl Session {
             }
             let sent = self.poll_flush(cx).map_err(|_| Broken::Left)?;
             if !self.tls.is_handshaking() {
+                let chain = self.tls.peer_certificates();
+                self.identity = self.asks.map(|asks| client_certificates::lines(chain, asks.passed_on));
                 return Poll::Ready(Ok(()));
             }
             ready!(sent);
@@ -421,6 +432,10 @@ impl Transport for Session {
 
     fn broken_by(&self) -> Option<Closed> {
         self.failed.as_ref().map(|_| Closed::TlsBroken)
+    }
+
+    fn identity(&self) -> Option<Rc<Vec<u8>>> {
+        self.identity.clone()
     }
 
     /// A client that asked for one name may use the connection for another one only if a certificate is for both.

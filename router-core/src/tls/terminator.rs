@@ -1,16 +1,17 @@
 //! What a listener speaks instead of plain HTTP.
 //!
-//! - [`Terminator`]: shared by all workers, its session tickets too. [`TlsPolicy`]: which versions.
+//! - [`Terminator`]: shared by all workers. [`TlsPolicy`]: which versions.
 
 use std::{fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
-    server::{NoServerSessionStorage, ProducesTickets},
+    server::NoServerSessionStorage,
     version::{TLS12, TLS13},
 };
 
-use super::{CertificateStore, provided, provider};
+use super::{CertificateStore, ClientCertificates, Tickets, provider};
 
 /// Which versions of TLS are spoken, as Mozilla's guidelines for servers name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -27,13 +28,27 @@ pub enum TlsPolicy {
 #[error("TLS cannot be set up: {0}")]
 pub struct TlsError(#[from] rustls::Error);
 
-/// How the connections of a listener are encrypted. Tickets let a client come back without the costly part of a
-/// handshake; their keys change every six hours and are good for twelve. There is no 0-RTT, because it can be replayed.
+/// How the connections of a listener are encrypted. There is no 0-RTT, because it can be replayed. Clones are one.
 #[derive(Clone)]
 pub struct Terminator {
-    pub(super) config: Arc<ServerConfig>,
+    pub(super) spoken: Arc<ArcSwap<Spoken>>,
     pub(super) store: Arc<CertificateStore>,
     policy: TlsPolicy,
+    tickets: Tickets,
+}
+
+/// What new connections speak.
+pub(super) struct Spoken {
+    pub(super) config: Arc<ServerConfig>,
+    /// Clients are asked for a certificate.
+    pub(super) asks: Option<Asks>,
+}
+
+/// What becomes of a client's certificate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asks {
+    /// Dynos get it.
+    pub(super) passed_on: bool,
 }
 
 impl Terminator {
@@ -42,45 +57,51 @@ impl Terminator {
     /// # Errors
     /// When the library has none of the policy's versions.
     pub fn new(policy: TlsPolicy, store: Arc<CertificateStore>, tickets: &Tickets) -> Result<Self, TlsError> {
-        let versions: &[_] = match policy {
-            TlsPolicy::Modern => &[&TLS13],
-            TlsPolicy::Intermediate => &[&TLS13, &TLS12],
-        };
-        let resolver: Arc<CertificateStore> = Arc::clone(&store);
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.ticketer = Arc::clone(&tickets.0);
-        // Tickets keep what is needed at the client; a cache here would be a lock that all workers share.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), store, policy })
+        let spoken = spoken(policy, &store, tickets, None)?;
+        let spoken = Arc::new(ArcSwap::from_pointee(spoken));
+        Ok(Self { spoken, store, policy, tickets: tickets.clone() })
     }
+
+    /// From now on new connections are asked for a certificate; open ones go on. A session that was begun under other rules
+    /// is not resumed: its client is asked, too.
+    ///
+    /// # Errors
+    /// When the library has none of the policy's versions.
+    pub fn ask_clients(&self, clients: &ClientCertificates) -> Result<(), TlsError> {
+        let spoken = spoken(self.policy, &self.store, &self.tickets, Some(clients))?;
+        self.spoken.store(Arc::new(spoken));
+        Ok(())
+    }
+}
+
+fn spoken(
+    policy: TlsPolicy,
+    store: &Arc<CertificateStore>,
+    tickets: &Tickets,
+    clients: Option<&ClientCertificates>,
+) -> Result<Spoken, TlsError> {
+    let versions: &[_] = match policy {
+        TlsPolicy::Modern => &[&TLS13],
+        TlsPolicy::Intermediate => &[&TLS13, &TLS12],
+    };
+    let resolver: Arc<CertificateStore> = Arc::clone(store);
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(Arc::clone(&clients.verifier)),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // The library resumes whatever a ticket says, even a session without the certificate that is wanted here.
+    config.ticketer = tickets.for_purpose(clients.map_or([0; 32], |clients| clients.purpose));
+    // Tickets keep what is needed at the client; a cache here would be a lock that all workers share.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    let asks = clients.map(|clients| Asks { passed_on: clients.passed_on });
+    Ok(Spoken { config: Arc::new(config), asks })
 }
 
 impl fmt::Debug for Terminator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terminator").field("policy", &self.policy).finish_non_exhaustive()
-    }
-}
-
-/// The keys of session tickets.
-#[derive(Clone)]
-pub struct Tickets(Arc<dyn ProducesTickets>);
-
-impl Tickets {
-    /// New keys of this process alone.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
-    pub fn new() -> Result<Self, TlsError> {
-        Ok(Self(provided::Ticketer::new()?))
-    }
-}
-
-impl fmt::Debug for Tickets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tickets")
     }
 }

@@ -32,12 +32,22 @@ fn encrypted(busbar: &Busbar) -> SocketAddr {
 
 /// What curl gets that trusts only the certificate in this file.
 fn curl(busbar: &Busbar, at: SocketAddr, trusted: &str) -> Result<String, String> {
+    curl_with(busbar, at, trusted, |_| {})
+}
+
+fn curl_with(
+    busbar: &Busbar,
+    at: SocketAddr,
+    trusted: &str,
+    change: impl FnOnce(&mut Command),
+) -> Result<String, String> {
     let file = busbar.place.path("trusted.pem");
     fs::write(&file, trusted).unwrap();
     let (resolve, url) =
         (format!("shop.example:{}:127.0.0.1", at.port()), format!("https://shop.example:{}/", at.port()));
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--max-time", "10", "--resolve", &resolve, "--cacert"]).arg(file).arg(url);
+    change(&mut curl);
     let output = curl.output().expect("curl is installed");
     let text = |bytes| String::from_utf8(bytes).unwrap();
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
@@ -117,6 +127,125 @@ fn openssl_speaks_both_versions_with_it() {
         };
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(said.contains(version) && said.contains("ALPN protocol: http/1.1"), "{said}");
+    }
+}
+
+/// An authority of clients, and a client's certificate and key in files of these names.
+fn write_client(place: &Place, name: &str) {
+    let key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(vec![]).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    place.write(&format!("{name}-ca.pem"), &ca.self_signed(&key).unwrap().pem());
+    let issuer = rcgen::Issuer::new(ca, key);
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    place.write(&format!("{name}.pem"), &params.signed_by(&key, &issuer).unwrap().pem());
+    place.write(&format!("{name}.key"), &key.serialize_pem());
+}
+
+#[test]
+fn curl_gets_in_with_a_certificate_of_the_authority_in_force_and_the_dyno_learns_whose_it_is() {
+    let dyno = fakes::echoes();
+    let place = Place::new();
+    let server = write_certificate(&place, 2999);
+    write_client(&place, "alice");
+    write_client(&place, "bob");
+    place.write("clients.pem", &fs::read_to_string(place.path("alice-ca.pem")).unwrap());
+    let asks = "tls = \"intermediate\"\nclient_certificates = \"required\"\nclient_ca = [\"clients.pem\"]\n";
+    let config = config(dyno.address).replacen("tls = \"intermediate\"\n", asks, 1);
+    let busbar = place.router(&config, &[]);
+    let at = encrypted(&busbar);
+    let ask = |name: &str| {
+        let [certificate, key] = ["pem", "key"].map(|end| busbar.place.path(&format!("{name}.{end}")));
+        curl_with(&busbar, at, &server, |curl| {
+            curl.arg("--cert").arg(certificate).arg("--key").arg(key);
+        })
+    };
+    assert!(curl(&busbar, at, &server).is_err());
+    assert!(ask("bob").is_err());
+    let head = ask("alice").unwrap();
+    assert!(head.contains(r#"["X-Client-Verify","SUCCESS"],["X-Client-Subject","CN=alice"]"#), "{head}");
+    let (_, state) = busbar.admin("/v1/state").unwrap();
+    assert!(state.contains("\"tls_client_certificate\":2"), "{state}");
+
+    busbar.place.write("clients.pem", &fs::read_to_string(busbar.place.path("bob-ca.pem")).unwrap());
+    busbar.err.line("busbar: authorities of clients read again: their files have changed");
+    assert!(ask("alice").is_err());
+    assert!(ask("bob").unwrap().contains("CN=bob"));
+    busbar.place.write("clients.pem", "nothing");
+    busbar.err.find("a complaint", |line| line.contains("the old authorities of clients stay").then_some(()));
+    assert!(ask("bob").is_ok());
+}
+
+#[test]
+fn two_routers_with_the_same_ticket_keys_resume_each_others_sessions() {
+    use std::{os::unix::fs::PermissionsExt as _, path::Path};
+    let dyno = fakes::answers("ok");
+    let ticket_keys = |place: &Place, lines: &[&str]| {
+        let new = place.write("new.keys", &lines.join("\n"));
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(new, place.path("ticket.keys")).unwrap();
+    };
+    let (old, next, last) = ("01".repeat(32), "02".repeat(32), "03".repeat(32));
+    let started = || {
+        let place = Place::new();
+        write_certificate(&place, 2999);
+        ticket_keys(&place, &[&old]);
+        place.router(&format!("{}[tls]\nticket_keys = \"ticket.keys\"\n", config(dyno.address)), &[])
+    };
+    let (one, other) = (started(), started());
+    // What openssl says of a connection with the session in this file, or of one that puts it there.
+    let openssl = |busbar: &Busbar, flag: &str, file: &Path| {
+        let mut client = Command::new("openssl");
+        let at = encrypted(busbar).to_string();
+        client.args(["s_client", "-connect", &at, "-servername", "shop.example", "-tls1_2", flag]).arg(file);
+        let output = client.stdin(std::process::Stdio::null()).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let session = one.place.path("session");
+    let Some(said) = openssl(&one, "-sess_out", &session) else {
+        return crate::wait::skipped("there is no openssl");
+    };
+    assert!(said.contains("New, TLSv1.2"), "{said}");
+    assert!(openssl(&other, "-sess_in", &session).unwrap().contains("Reused, TLSv1.2"));
+    ticket_keys(&other.place, &[&next, &old]);
+    other.err.line("busbar: ticket keys read again: their file has changed");
+    assert!(openssl(&other, "-sess_in", &session).unwrap().contains("Reused, TLSv1.2"));
+    ticket_keys(&other.place, &[&last, &next]);
+    crate::wait::until("they are read a second time", || {
+        let said = other.err.lines();
+        (said.iter().filter(|line| line.contains("ticket keys read again")).count() == 2).then_some(())
+    });
+    assert!(openssl(&other, "-sess_in", &session).unwrap().contains("New, TLSv1.2"));
+    other.place.write("ticket.keys", "nonsense");
+    other.err.find("a complaint", |line| line.contains("the old ticket keys stay in force").then_some(()));
+}
+
+#[test]
+fn what_is_wrong_with_client_certificates_and_ticket_keys_is_told_with_its_line() {
+    let place = Place::new();
+    write_certificate(&place, 2999);
+    place.write("open.keys", &"00".repeat(32));
+    let text = format!(
+        "{}[tls]\nticket_keys = \"open.keys\"\n[[listener]]\naddress = \"127.0.0.1:0\"\nclient_certificates = \"required\"\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\ntls = \"modern\"\nclient_certificates = \"sometimes\"\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\ntls = \"modern\"\nclient_ca = [\"a.pem\"]\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\ntls = \"modern\"\nclient_certificates = \"optional\"\nclient_ca = [\"a.key\"]\n",
+        config(([127, 0, 0, 1], 9).into())
+    );
+    let file = place.write("edge.toml", &text).display().to_string();
+    let said = place.verb(&["validate", &file]).failed(3);
+    for complaint in [
+        "17:15: the ticket keys in",
+        "20:23: only a client that speaks TLS has a certificate",
+        "20:23: it must be said who signs",
+        "24:23: `client_certificates` is \"sometimes\"",
+        "28:13: no client is asked for a certificate here",
+        "33:13: ",
+    ] {
+        assert!(said.contains(complaint), "{complaint}: {said}");
     }
 }
 

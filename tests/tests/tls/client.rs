@@ -20,8 +20,9 @@ use rustls::{
 
 /// An authority that the test's clients trust.
 pub(super) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    pub(super) issuer: Issuer<'static, KeyPair>,
     pub(super) der: CertificateDer<'static>,
+    pub(super) pem: String,
 }
 
 impl Authority {
@@ -29,9 +30,10 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).expect("it can be signed");
         let der = certificate.der().clone();
-        Self { issuer: Issuer::new(params, key), der }
+        Self { issuer: Issuer::new(params, key), der, pem: certificate.pem() }
     }
 
     /// A certificate for these names.
@@ -47,9 +49,67 @@ impl Authority {
         Certificate::from_pem("made", leaf.as_bytes(), key.serialize_pem().as_bytes()).expect("it is good")
     }
 
+    /// A certificate for a client of this name, with this number, and its key.
+    pub(super) fn signs_client(
+        &self,
+        name: &str,
+        number: u8,
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec![]).expect("no names");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example, Inc.");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.serial_number = Some(vec![number].into());
+        let made = params.signed_by(&key, &self.issuer).expect("it can be signed");
+        (made.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).expect("a key"))
+    }
+
+    /// The list of what it has revoked: these numbers.
+    pub(super) fn revokes(&self, numbers: &[u8]) -> String {
+        let revoked = numbers.iter().map(|number| rcgen::RevokedCertParams {
+            serial_number: vec![*number].into(),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2999, 1, 1),
+            crl_number: vec![1].into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).and_then(|list| list.pem()).expect("it can be signed")
+    }
+
+    /// What a client that trusts only this authority and has a certificate speaks.
+    pub(super) fn client_as(
+        &self,
+        (certificate, key): (CertificateDer<'static>, PrivateKeyDer<'static>),
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).expect("it is an authority");
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions");
+        builder.with_root_certificates(roots).with_client_auth_cert(vec![certificate], key).expect("its key")
+    }
+
     /// What a client that trusts only this authority speaks.
     pub(super) fn client(&self) -> ClientConfig {
         self.client_with(aws_lc_rs::default_provider())
+    }
+
+    /// The same for one version of TLS.
+    pub(super) fn client_of(&self, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).expect("it is an authority");
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_protocol_versions(&[version]).expect("a version");
+        builder.with_root_certificates(roots).with_no_client_auth()
     }
 
     pub(super) fn client_with(&self, provider: CryptoProvider) -> ClientConfig {

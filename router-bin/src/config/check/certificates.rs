@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use router_core::tls::Certificate;
+use router_core::tls::{Certificate, TicketKeys};
 
 use super::{
     super::{
@@ -53,8 +53,18 @@ fn one(raw: RawCertificate, complaints: &mut Complaints<'_>) -> Option<Certifica
 }
 
 /// A relative path is relative to the configuration file.
-fn beside(folder: &Path, written: &At<String>) -> PathBuf {
+pub(super) fn beside(folder: &Path, written: &At<String>) -> PathBuf {
     folder.join(&written.value)
+}
+
+/// The file with the keys of session tickets.
+pub(super) fn ticket_keys(written: Option<&At<String>>, complaints: &mut Complaints<'_>) -> Option<PathBuf> {
+    let written = written?;
+    let file = beside(complaints.folder(), written);
+    if let Err(error) = TicketKeys::load(&file) {
+        complaints.add(&written.at, error.to_string());
+    }
+    Some(file)
 }
 
 /// What `[tls]` means.

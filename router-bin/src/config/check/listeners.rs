@@ -1,5 +1,7 @@
 //! What `listen` and `[[listener]]` mean: together they are where requests are accepted.
 
+mod clients;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::Range,
@@ -49,7 +51,8 @@ pub(super) fn check(
 }
 
 fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
-    let RawListener { place, address, mode, proxy_protocol, from, tls } = raw;
+    let clients = clients::check(&raw, complaints);
+    let RawListener { place, address, mode, proxy_protocol, from, tls, .. } = raw;
     let mut listener = match &address {
         Some(text) => ListenAt::from(parsed::<Address>("address", text, complaints)?),
         None => {
@@ -72,6 +75,7 @@ fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
     let from: TrustedProxies =
         all(from, "proxy", network, complaints).unwrap_or_default().into_iter().collect();
     let from = Some(from).filter(|from| *from != TrustedProxies::default());
+    listener.clients = clients;
     listener.tls = tls.and_then(|tls| policy(&tls, complaints));
     listener.proxy_protocol = proxied.then_some(ProxyProtocol { from });
     Some(listener)
