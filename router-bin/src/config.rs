@@ -81,6 +81,8 @@ pub(crate) struct ListenAt {
     pub(crate) tls: Option<TlsPolicy>,
     /// Its clients are asked for a certificate.
     pub(crate) clients: Option<ClientFiles>,
+    /// HTTP/3 is spoken there, too.
+    pub(crate) h3: bool,
 }
 
 /// Who signs the certificates of clients.
@@ -140,7 +142,7 @@ impl Default for Handshakes {
 
 impl From<Address> for ListenAt {
     fn from(address: Address) -> Self {
-        Self { address, mode: 0o660, proxy_protocol: None, tls: None, clients: None }
+        Self { address, mode: 0o660, proxy_protocol: None, tls: None, clients: None, h3: false }
     }
 }
 

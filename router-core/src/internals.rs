@@ -63,6 +63,7 @@ impl Heads {
             drain: drain::pair().1,
             start: Instant::now(),
             sockets: Vec::new(),
+            alternative: None,
             clients: None,
             #[cfg(feature = "tower")]
             jobs: None,

@@ -275,6 +275,7 @@ mod tests {
             drain: signal,
             start: Instant::now(),
             sockets: Vec::new(),
+            alternative: None,
             clients: None,
             #[cfg(feature = "tower")]
             jobs: None,

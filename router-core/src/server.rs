@@ -5,6 +5,7 @@
 //! - [`ServerOptions`] (in [`options`]): how many workers, which limits, where the log lines go.
 //! - [`listen`]: sockets to accept from, one per worker.
 //! - [`accept`]: one worker's life: accept, tick, drain.
+//! - `quic`: connections over UDP, for HTTP/3 (feature `h3`).
 //! - [`drain`]: begin, all gone.
 //! - [`clients`], [`descriptors`]: what bounds the number of connections.
 //!
@@ -17,6 +18,8 @@ pub mod descriptors;
 pub mod drain;
 pub mod listen;
 pub mod options;
+#[cfg(feature = "h3")]
+pub(crate) mod quic;
 
 use std::{
     io,
@@ -88,7 +91,8 @@ impl Server {
         let (options, start) = (Arc::new(options), Instant::now());
         let clients = options.connections_per_client.map(|most| Arc::new(clients::Clients::new(most)));
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
-        let listen::Doors { per_worker, files } = listen::per_worker(listeners, options.workers.get())?;
+        let listen::Doors { alternative, per_worker, files } =
+            listen::per_worker(listeners, options.workers.get())?;
         let (drain, signal) = drain::pair();
         let meter = Meter::default();
         #[cfg(feature = "tower")]
@@ -111,6 +115,7 @@ impl Server {
                 drain: signal.clone(),
                 start,
                 sockets,
+                alternative: alternative.clone(),
                 clients: clients.clone(),
                 #[cfg(feature = "tower")]
                 jobs: jobs.next(),

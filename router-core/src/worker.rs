@@ -37,6 +37,8 @@ pub(crate) struct Worker {
     pub(crate) log: LogBuffer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) drain: DrainSignal,
+    /// Where clients that speak TLS find the same over QUIC, as `Alt-Svc` says it.
+    pub(crate) alternative: Option<Arc<[u8]>>,
     /// Places for TLS handshakes under way.
     pub(crate) handshakes: Semaphore,
     /// Client connections open now.
@@ -59,6 +61,7 @@ impl Worker {
         let [.., a, b, c, d, e, f, g, h] = seed;
         Self {
             handshakes: Semaphore::new(seat.options.handshakes_per_worker.min(Semaphore::MAX_PERMITS)),
+            alternative: seat.alternative,
             log: LogBuffer::new(seat.options.access_log.clone()),
             pool: Pool::new(seat.options.pool),
             options: seat.options,

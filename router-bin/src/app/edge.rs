@@ -35,10 +35,16 @@ pub(super) fn listeners(
             Some(rule) => listener.with_proxy_protocol(rule.clone()),
             None => listener,
         };
-        Ok(match place.tls {
+        let listener = match place.tls {
             Some(policy) => listener.with_tls(shown.terminator(policy, place.clients.as_ref())?),
             None => listener,
-        })
+        };
+        #[cfg(feature = "h3")]
+        if place.h3 {
+            let quic = listener.with_h3();
+            return quic.map_err(|error| cannot_bind(error.address, error.source, setting));
+        }
+        Ok(listener)
     };
     places.iter().map(&mut bind).collect()
 }

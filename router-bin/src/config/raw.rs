@@ -38,6 +38,7 @@ pub(crate) struct RawListener {
     pub(crate) client_ca: Option<At<Vec<At<String>>>>,
     pub(crate) client_crl: Option<At<Vec<At<String>>>>,
     pub(crate) client_cert_header: Option<At<bool>>,
+    pub(crate) h3: Option<At<bool>>,
 }
 
 /// `[tls]`
@@ -210,6 +211,7 @@ fn listener(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawListe
         client_ca: keys.strings("client_ca", complaints),
         client_crl: keys.strings("client_crl", complaints),
         client_cert_header: keys.boolean("client_cert_header", complaints),
+        h3: keys.boolean("h3", complaints),
     };
     keys.finish(complaints);
     raw

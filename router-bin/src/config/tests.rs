@@ -188,6 +188,13 @@ fn each_mistake_is_refused_in_words_that_help() {
             "1:26: listen address \"127.0.0.1:1\" is already on line 1",
         ),
         ("listen = []", "1:10: `listen` has no address"),
+        #[cfg(not(feature = "h3"))]
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nh3 = true",
+            "3:6: this busbar was built without HTTP/3; build it with `--features h3`",
+        ),
+        #[cfg(feature = "h3")]
+        ("[[listener]]\naddress = \"127.0.0.1:1\"\nh3 = true", "3:6: HTTP/3 needs TLS and a port"),
         ("listen = \"127.0.0.1:1\"", "1:10: `listen` must be a list"),
         ("listen = [1]", "1:11: `listen` takes texts in quotes"),
         ("listen = [\"localhost:80\"]", "1:11: bad address \"localhost:80\""),
@@ -311,15 +318,15 @@ fn every_example_of_the_manual_is_valid_and_every_key_is_in_it() {
     examples.iter().for_each(|example| drop(good(example)));
     // The complaint about an unknown key lists all keys of its table.
     let tables = [
-        "[[listener]]\nx1 = 1\n",
-        "x1 = 1\n",
-        "[limits]\nx1 = 1\n",
-        "[edge]\nx1 = 1\n",
-        "[admin]\nx1 = 1\n",
-        "[log]\nx1 = 1\n",
-        "[registry]\nx1 = 1\n",
-        "[[app]]\nx1 = 1\n",
-        "[[app]]\n[app.routing]\nx1 = 1\n",
+        "[[listener]]\nnonesuch = 1\n",
+        "nonesuch = 1\n",
+        "[limits]\nnonesuch = 1\n",
+        "[edge]\nnonesuch = 1\n",
+        "[admin]\nnonesuch = 1\n",
+        "[log]\nnonesuch = 1\n",
+        "[registry]\nnonesuch = 1\n",
+        "[[app]]\nnonesuch = 1\n",
+        "[[app]]\n[app.routing]\nnonesuch = 1\n",
     ];
     for table in tables {
         let told = complaints(table);

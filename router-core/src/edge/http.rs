@@ -28,12 +28,17 @@ use crate::{
     worker::{Worker, buffers::Desk, sweep::Timer},
 };
 
-/// Serves one request; the response goes to `reply`.
+/// Serves one request; the response goes to `reply`. `serves` says whether a host may be asked for over its connection.
 ///
 /// # Cancel safety
 /// Dropped, the connection to the dyno and the response are cut; all places are given back.
-pub(crate) async fn serve<B>(worker: &Worker, request: HttpRequest<B>, peer: Peer, mut reply: Reply)
-where
+pub(crate) async fn serve<B>(
+    worker: &Worker,
+    request: HttpRequest<B>,
+    peer: Peer,
+    serves: &dyn Fn(&str) -> bool,
+    mut reply: Reply,
+) where
     B: Body<Data = Bytes> + Unpin,
 {
     let timer = Timer::new(&worker.sweep);
@@ -60,7 +65,7 @@ where
                 head: &head,
                 arrival,
                 received: worker.now(),
-                misdirected: false,
+                misdirected: !serves(head.host.as_str()),
                 identity: None,
             };
             proxy::serve(Call { worker, timer: &timer, request, client: &mut client, papers }).await

@@ -21,7 +21,12 @@ use super::{
     uplink::{Replay, Uplink},
 };
 use crate::{
-    h1::{chunked::KeepFraming, framing::Framing, request::Persistence, response::ResponseHead},
+    h1::{
+        chunked::KeepFraming,
+        framing::Framing,
+        request::{Persistence, Version},
+        response::ResponseHead,
+    },
     route::{Fault, RequestClock, deadline::Party},
 };
 
@@ -213,6 +218,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
                     bytes: self.down.bytes(),
                     cookie: None,
                     hsts: None,
+                    alternative: None,
                 };
                 head::to_client(self.call.client, &response, None, self.call.papers.via);
             }
@@ -241,7 +247,11 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         let secure = self.call.request.arrival.tls.is_on();
         let cookie = self.line.as_ref().and_then(|line| line.cookie(secure));
         let (fields, bytes) = (&*self.call.papers.response_fields, self.down.bytes());
-        let response = Response { head, fields, bytes, cookie, hsts: hsts.filter(|_| secure) };
+        // Who came over QUIC is there already.
+        let elsewhere = secure && self.call.request.head.version != Version::Http3;
+        let alternative = self.call.worker.alternative.as_deref().filter(|_| elsewhere);
+        let hsts = hsts.filter(|_| secure);
+        let response = Response { head, fields, bytes, cookie, hsts, alternative };
         head::to_client(self.call.client, &response, persistence, self.call.papers.via);
         self.record.status = Some(head.status);
         self.down.head_is_read(head.length);

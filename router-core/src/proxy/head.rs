@@ -147,6 +147,8 @@ pub(crate) struct Response<'a> {
     pub(crate) cookie: Option<SetCookie>,
     /// For so many seconds browsers are to use TLS only.
     pub(crate) hsts: Option<u32>,
+    /// Where else the same is to be had (RFC 7838).
+    pub(crate) alternative: Option<&'a [u8]>,
 }
 
 /// Hands the head to the client. `persistence` is `None` for a 1xx. `via` is scratch space.
@@ -156,7 +158,7 @@ pub(crate) fn to_client<C: Client>(
     persistence: Option<Persistence>,
     via: &mut Vec<u8>,
 ) {
-    let Response { head, fields, bytes, cookie, hsts } = *response;
+    let Response { head, fields, bytes, cookie, hsts, alternative } = *response;
     client.begin_head(head.status, head.reason.of_buffer(bytes));
     // A 1xx has no body, and nothing that looks like one (RFC 9110 §8.6, RFC 9112 §6.1).
     let interim = head.status < 200;
@@ -186,10 +188,13 @@ pub(crate) fn to_client<C: Client>(
         client.field(b"Set-Cookie", via);
     }
     // The app's own word wins.
-    if let Some(seconds) = hsts.filter(|_| head.status >= 200)
-        && !fields.iter().any(|field| field.name.of_buffer(bytes).eq_ignore_ascii_case(HSTS))
-    {
+    let says =
+        |name: &[u8]| fields.iter().any(|field| field.name.of_buffer(bytes).eq_ignore_ascii_case(name));
+    if let Some(seconds) = hsts.filter(|_| head.status >= 200 && !says(HSTS)) {
         self::hsts(client, seconds, via);
+    }
+    if let Some(alternative) = alternative.filter(|_| head.status >= 200 && !says(ALTERNATIVE)) {
+        client.field(ALTERNATIVE, alternative);
     }
     via.clear();
     let received =
@@ -202,7 +207,10 @@ pub(crate) fn to_client<C: Client>(
 /// What tells browsers to ask for this host over TLS only (RFC 6797).
 const HSTS: &[u8] = b"Strict-Transport-Security";
 
-/// Adds that header, for so many seconds. `scratch` is scratch space.
+/// What tells clients where else the same is to be had (RFC 7838).
+const ALTERNATIVE: &[u8] = b"Alt-Svc";
+
+/// Adds the former, for so many seconds. `scratch` is scratch space.
 pub(super) fn hsts<C: Client>(client: &mut C, seconds: u32, scratch: &mut Vec<u8>) {
     scratch.clear();
     scratch.extend_from_slice(b"max-age=");

@@ -58,6 +58,8 @@ pub(crate) struct Seat {
     pub(crate) drain: DrainSignal,
     pub(crate) start: Instant,
     pub(crate) sockets: Vec<Door>,
+    /// What `Alt-Svc` says to clients that speak TLS.
+    pub(crate) alternative: Option<Arc<[u8]>>,
     /// Shared by all workers; `None`: each client may have any number of connections.
     pub(crate) clients: Option<Arc<Clients>>,
     /// Requests that come from elsewhere in the process.
@@ -76,17 +78,27 @@ impl Seat {
 /// Starts a worker on a thread of its own.
 pub(crate) fn spawn(number: usize, mut seat: Seat) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    #[cfg(feature = "h3")]
+    let quic: Vec<_> = seat.sockets.iter_mut().filter_map(|door| door.quic.take()).collect();
     let sockets = {
         let _guard = runtime.enter();
         seat.sockets.drain(..).map(Door::open).collect::<io::Result<Vec<_>>>()?
     };
     thread::Builder::new().name(format!("busbar-worker-{number}")).spawn(move || {
-        LocalSet::new().block_on(&runtime, live(seat, sockets));
+        LocalSet::new().block_on(
+            &runtime,
+            live(
+                seat,
+                sockets,
+                #[cfg(feature = "h3")]
+                quic,
+            ),
+        );
     })
 }
 
 /// Serves until the drain is over.
-async fn live(seat: Seat, doors: Vec<OpenDoor>) {
+async fn live(seat: Seat, doors: Vec<OpenDoor>, #[cfg(feature = "h3")] quic: Vec<super::quic::QuicDoor>) {
     #[cfg(feature = "tower")]
     let (seat, jobs) = seat.without_jobs();
     let (mut drain, clients) = (seat.drain.clone(), seat.clients.clone());
@@ -102,6 +114,14 @@ async fn live(seat: Seat, doors: Vec<OpenDoor>) {
         })
         .map(|gate| tokio::task::spawn_local(accept(Rc::new(gate), Arc::clone(&places))))
         .collect();
+    #[cfg(feature = "h3")]
+    let accepting = {
+        let quic = quic.into_iter().map(|door| {
+            let accept = super::quic::accept(Rc::clone(&worker), door, Arc::clone(&places), clients.clone());
+            tokio::task::spawn_local(accept)
+        });
+        accepting.into_iter().chain(quic.collect::<Vec<_>>())
+    };
     #[cfg(feature = "tower")]
     let accepting = {
         let jobs = jobs.map(|jobs| tokio::task::spawn_local(jobs.serve(Rc::clone(&worker))));
@@ -304,22 +324,22 @@ pub(crate) async fn awake<T>(worker: &Worker, mut deed: Pin<&mut impl Future<Out
 }
 
 /// An open connection; dropped, it is not.
-struct Open {
-    worker: Rc<Worker>,
+pub(super) struct Open {
+    pub(super) worker: Rc<Worker>,
     _place: OwnedSemaphorePermit,
-    client: Option<ClientPlace>,
+    pub(super) client: Option<ClientPlace>,
     closed: Cell<Option<Closed>>,
 }
 
 impl Open {
-    fn new(worker: &Rc<Worker>, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>, place: OwnedSemaphorePermit) -> Self {
         worker.counters.connections.add(1);
         worker.counters.connections_open.add(1);
         worker.open.set(worker.open.get() + 1);
         Self { worker: Rc::clone(worker), _place: place, client: None, closed: Cell::new(None) }
     }
 
-    fn ends(self, why: Closed) {
+    pub(super) fn ends(self, why: Closed) {
         self.closed.set(Some(why));
     }
 }

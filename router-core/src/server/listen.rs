@@ -21,6 +21,8 @@ use socket_file::SocketFile;
 use socket2::{Domain, Protocol, Type};
 
 use super::StartError;
+#[cfg(feature = "h3")]
+use super::quic::QuicDoor;
 pub use crate::edge::proxy_protocol::ProxyProtocol;
 use crate::{io::Socket, tls::Terminator};
 
@@ -60,6 +62,8 @@ pub struct Listener {
     file: Option<SocketFile>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     tls: Option<Terminator>,
+    #[cfg(feature = "h3")]
+    quic: Option<QuicDoor>,
 }
 
 #[derive(Debug)]
@@ -87,6 +91,8 @@ impl Listener {
             file: None,
             proxy_protocol: None,
             tls: None,
+            #[cfg(feature = "h3")]
+            quic: None,
         })
     }
 
@@ -105,6 +111,8 @@ impl Listener {
                 file: Some(file),
                 proxy_protocol: None,
                 tls: None,
+                #[cfg(feature = "h3")]
+                quic: None,
             }),
             Err(source) => Err(BindError { address, source }),
         }
@@ -124,6 +132,8 @@ impl Listener {
             file: None,
             proxy_protocol: None,
             tls: None,
+            #[cfg(feature = "h3")]
+            quic: None,
         })
     }
 
@@ -139,6 +149,21 @@ impl Listener {
     pub fn with_tls(mut self, terminator: Terminator) -> Self {
         self.tls = Some(terminator);
         self
+    }
+
+    /// HTTP/3 is spoken at the same address and port over UDP, too, and the other clients are told so (`Alt-Svc`,
+    /// RFC 7838). Experimental. It needs TLS, which must have been asked for before.
+    ///
+    /// # Errors
+    /// When the UDP port cannot be had, or there is no TLS or no port.
+    #[cfg(feature = "h3")]
+    pub fn with_h3(mut self) -> Result<Self, BindError> {
+        let failed = |source| BindError { address: self.address.clone(), source };
+        let (Some(address), Some(tls)) = (self.address.tcp(), self.tls.clone()) else {
+            return Err(failed(io::Error::other("HTTP/3 needs TLS and a port; ask for them first")));
+        };
+        self.quic = Some(QuicDoor::bind(address, tls).map_err(failed)?);
+        Ok(self)
     }
 
     /// Where it listens, with the port the system chose.
@@ -174,6 +199,8 @@ pub(crate) struct Door {
     bound: Bound,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     tls: Option<Terminator>,
+    #[cfg(feature = "h3")]
+    pub(super) quic: Option<QuicDoor>,
 }
 
 /// One worker's share of a listener.
@@ -217,15 +244,33 @@ impl OpenDoor {
 
 /// What a server is given of its listeners.
 pub(crate) struct Doors {
+    /// What `Alt-Svc` says to clients that speak TLS: the first port where QUIC is spoken.
+    pub(crate) alternative: Option<Arc<[u8]>>,
     /// For each worker one of every listener.
     pub(crate) per_worker: Vec<Vec<Door>>,
     /// Removed when they are dropped.
     pub(crate) files: Vec<SocketFile>,
 }
 
+#[cfg(feature = "h3")]
+fn alternative(listeners: &[Listener]) -> Option<Arc<[u8]>> {
+    let quic = listeners.iter().find(|listener| listener.quic.is_some())?;
+    let port = quic.address.tcp()?.port();
+    Some(format!("h3=\":{port}\"; ma=86400").into_bytes().into())
+}
+
+#[cfg(not(feature = "h3"))]
+fn alternative(_: &[Listener]) -> Option<Arc<[u8]>> {
+    None
+}
+
 /// For each of `workers` one socket of every listener.
 pub(crate) fn per_worker(listeners: Vec<Listener>, workers: usize) -> Result<Doors, StartError> {
-    let mut all = Doors { per_worker: (0..workers).map(|_| Vec::new()).collect(), files: Vec::new() };
+    let mut all = Doors {
+        alternative: alternative(&listeners),
+        per_worker: (0..workers).map(|_| Vec::new()).collect(),
+        files: Vec::new(),
+    };
     for listener in listeners {
         let failed = |source| StartError::Listener { address: listener.address.clone(), source };
         for doors in all.per_worker.iter_mut().skip(1) {
@@ -234,6 +279,8 @@ pub(crate) fn per_worker(listeners: Vec<Listener>, workers: usize) -> Result<Doo
                 bound,
                 proxy_protocol: listener.proxy_protocol.clone(),
                 tls: listener.tls.clone(),
+                #[cfg(feature = "h3")]
+                quic: None,
             });
         }
         if let Some(doors) = all.per_worker.first_mut() {
@@ -241,6 +288,8 @@ pub(crate) fn per_worker(listeners: Vec<Listener>, workers: usize) -> Result<Doo
                 bound: listener.first,
                 proxy_protocol: listener.proxy_protocol,
                 tls: listener.tls,
+                #[cfg(feature = "h3")]
+                quic: listener.quic,
             });
         }
         all.files.extend(listener.file);

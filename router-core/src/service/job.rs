@@ -142,7 +142,7 @@ fn begin(worker: &Rc<Worker>, job: Job) {
         let peer = h1::Peer { client: peer.client, tls: peer.tls.into() };
         let worker = &*open.0;
         let _in_progress = worker.in_progress();
-        awake(worker, pin!(edge::serve(worker, request, peer, reply))).await;
+        awake(worker, pin!(edge::serve(worker, request, peer, &|_| true, reply))).await;
         drop(under_way);
     });
 }

@@ -137,8 +137,15 @@ impl CertificateStore {
         !self.0.load().by_address.is_empty()
     }
 
+    /// Which one a client that came to the address `here` gets.
+    fn answer(&self, hello: &ClientHello<'_>, here: Option<IpAddr>) -> Option<Arc<CertifiedKey>> {
+        let schemes = hello.signature_schemes();
+        let verifies = |key: &CertifiedKey| key.key.choose_scheme(schemes).is_some();
+        self.0.load().choose(hello.server_name(), here, verifies, SystemTime::now())
+    }
+
     /// Whether a request for `host` may come over a connection that was made for `name`.
-    pub(super) fn cover_both(&self, name: &str, host: &str) -> bool {
+    pub(crate) fn cover_both(&self, name: &str, host: &str) -> bool {
         self.0.load().cover_both(name, host)
     }
 }
@@ -160,13 +167,22 @@ pub(super) fn take_asked_for() -> Option<Box<str>> {
     ASKED_FOR.take()
 }
 
+/// The same for whoever learns in another way which name was asked for.
+#[cfg(feature = "h3")]
+#[derive(Debug)]
+pub(super) struct Quiet(pub(super) Arc<CertificateStore>);
+
+#[cfg(feature = "h3")]
+impl ResolvesServerCert for Quiet {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.answer(&hello, None)
+    }
+}
+
 impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name();
-        ASKED_FOR.set(name.map(Box::from));
-        let schemes = hello.signature_schemes();
-        let verifies = |key: &CertifiedKey| key.key.choose_scheme(schemes).is_some();
-        self.0.load().choose(name, CAME_TO.get(), verifies, SystemTime::now())
+        ASKED_FOR.set(hello.server_name().map(Box::from));
+        self.answer(&hello, CAME_TO.get())
     }
 }
 

@@ -100,6 +100,30 @@ fn spoken(
     Ok(Spoken { config: Arc::new(config), asks })
 }
 
+#[cfg(feature = "h3")]
+impl Terminator {
+    /// The same for QUIC, which is TLS 1.3 only: without 0-RTT, because it can be replayed, and without certificates of
+    /// clients, because nobody would be told of them.
+    pub(crate) fn quic(&self) -> Result<quinn::crypto::rustls::QuicServerConfig, TlsError> {
+        let spoken = spoken(TlsPolicy::Modern, &self.store, &self.tickets, None)?;
+        if self.spoken.load().asks.is_some() {
+            let said = "HTTP/3 does not ask for certificates of clients";
+            return Err(TlsError(rustls::Error::General(said.into())));
+        }
+        let mut config = ServerConfig::clone(&spoken.config);
+        config.alpn_protocols = vec![b"h3".to_vec()];
+        config.cert_resolver = Arc::new(super::certificates::Quiet(Arc::clone(&self.store)));
+        config.max_early_data_size = 0;
+        let config = quinn::crypto::rustls::QuicServerConfig::try_from(Arc::new(config));
+        config.map_err(|error| TlsError(rustls::Error::General(error.to_string())))
+    }
+
+    /// Whose certificates it shows.
+    pub(crate) fn store(&self) -> Arc<CertificateStore> {
+        Arc::clone(&self.store)
+    }
+}
+
 impl fmt::Debug for Terminator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terminator").field("policy", &self.policy).finish_non_exhaustive()

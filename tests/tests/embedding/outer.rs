@@ -8,6 +8,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{ConnectInfo, Request},
+    http::Response,
     middleware::map_request,
 };
 use it::{PATIENCE, Router, Wire};
@@ -56,7 +57,7 @@ impl Outer {
     }
 
     /// Asks the router without a server between.
-    pub(super) fn call(&self, request: Request<Body>) -> axum::http::Response<ResponseBody> {
+    pub(super) fn call(&self, request: Request<Body>) -> Response<ResponseBody> {
         let Ok(response) = self.wait(self.service.clone().oneshot(request));
         response
     }

@@ -52,7 +52,7 @@ pub(super) fn check(
 
 fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
     let clients = clients::check(&raw, complaints);
-    let RawListener { place, address, mode, proxy_protocol, from, tls, .. } = raw;
+    let RawListener { place, address, mode, proxy_protocol, from, tls, h3, .. } = raw;
     let mut listener = match &address {
         Some(text) => ListenAt::from(parsed::<Address>("address", text, complaints)?),
         None => {
@@ -77,8 +77,31 @@ fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
     let from = Some(from).filter(|from| *from != TrustedProxies::default());
     listener.clients = clients;
     listener.tls = tls.and_then(|tls| policy(&tls, complaints));
+    listener.h3 = h3.is_some_and(|h3| h3.value && may_speak_h3(&h3, &listener, proxied, complaints));
     listener.proxy_protocol = proxied.then_some(ProxyProtocol { from });
     Some(listener)
+}
+
+/// HTTP/3 is experimental, and not in every program.
+fn may_speak_h3(
+    written: &At<bool>,
+    listener: &ListenAt,
+    proxied: bool,
+    complaints: &mut Complaints<'_>,
+) -> bool {
+    let said = if !cfg!(feature = "h3") {
+        "this busbar was built without HTTP/3; build it with `--features h3`, or remove `h3`"
+    } else if listener.tls.is_none() || listener.address.tcp().is_none() {
+        "HTTP/3 needs TLS and a port; write tls = \"intermediate\", too, and an address with a port"
+    } else if proxied {
+        "HTTP/3 has no PROXY header; remove `h3` or `proxy_protocol`"
+    } else if listener.clients.is_some() {
+        "HTTP/3 does not tell dynos about certificates of clients; remove `h3` or `client_certificates`"
+    } else {
+        return true;
+    };
+    complaints.add(&written.at, said);
+    false
 }
 
 fn policy(written: &At<String>, complaints: &mut Complaints<'_>) -> Option<TlsPolicy> {
