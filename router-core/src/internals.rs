@@ -119,6 +119,7 @@ impl Heads {
             arrival,
             received,
             misdirected: false,
+            identity: None,
         };
         desk.forwarded_for.clear();
         forward::forwarded_for(&mut desk.forwarded_for, std::iter::empty(), arrival.client);
@@ -139,7 +140,7 @@ impl Heads {
         let head = response::parse(bytes, &worker.options.response_limits, fields).ok()??;
         let mut page = page::Page::new(keeps_chunks);
         let persistence = (head.status >= 200).then_some(Persistence::KeepAlive);
-        let response = Response { head: &head, fields, bytes, cookie: None, hsts: None };
+        let response = Response { head: &head, fields, bytes, cookie: None, hsts: None, alternative: None };
         to_client(&mut page, &response, persistence, &mut desk.via);
         Some(page.text())
     }
