@@ -3,6 +3,7 @@
 //! - [`cli`]: the verbs. [`app`]: what runs until it is told to stop, in the order in which it starts.
 //! - [`config`]: the router's configuration file. [`declared`]: what it declares, in the registry.
 //! - [`admin`]: the API of a running busbar; [`admin_client`]: the side that asks; [`dynos`], [`logs`]: of what.
+//! - [`key_file`], [`local_ca`]: what only this machine's user may read.
 //! - [`say`], [`out`], [`failure`]: what people are told, and the exit code.
 
 mod admin;
@@ -14,6 +15,7 @@ mod declared;
 mod dynos;
 mod failure;
 mod key_file;
+mod local_ca;
 mod logs;
 mod out;
 mod say;

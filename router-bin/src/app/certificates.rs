@@ -99,6 +99,13 @@ impl Shown {
         Ok(terminator)
     }
 
+    /// Certificates that are not from files are shown from now on.
+    pub(super) fn show_made(&self, certificate: Certificate) {
+        let mut all = Certificates::default();
+        all.add(certificate, true);
+        self.store.publish(all);
+    }
+
     /// Those in force.
     pub(super) fn store(&self) -> Arc<CertificateStore> {
         Arc::clone(&self.store)

@@ -5,12 +5,15 @@ use std::{
     num::NonZeroUsize,
     sync::Arc,
     thread::available_parallelism,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use busbar_registry::{Address, AppName, AppRecord, Bounds, Memory, Registry, Routing, WebFormation};
 use dyno_runtime::{AppDefinition, LogLine, Runtime, Speaker};
-use router_core::route::{roster::Roster, table::RouteTable};
+use router_core::{
+    route::{roster::Roster, table::RouteTable},
+    tls::{Certificate, TlsPolicy},
+};
 use tokio::sync::watch;
 
 use super::{
@@ -27,13 +30,18 @@ use super::{
 use crate::{
     admin::{self, Admin, Readiness},
     cli::Up,
-    config::EdgeRules,
+    config::{EdgeRules, ListenAt},
     failure::Failure,
+    local_ca::{self, LocalCa},
     out,
 };
 
 /// How long requests may go on after Ctrl-C: somebody sits there and waits.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Where TLS is spoken when nobody says.
+const TLS_PORT: u16 = 8443;
+/// How often it is seen whether the app's certificate is to be renewed.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Runs the app of a directory until it is told to stop.
 ///
@@ -53,7 +61,14 @@ async fn run(flags: Up) -> Result<(), Failure> {
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
     let mut shown = Shown::start(&[], None)?;
-    let listeners = edge::listeners(&[Address::from(address).into()], "--port", &mut shown)?;
+    let mut listeners = edge::listeners(&[Address::from(address).into()], "--port", &mut shown)?;
+    let mut encrypted = None;
+    if flags.tls {
+        address.set_port(flags.tls_port.unwrap_or(TLS_PORT));
+        let place = ListenAt { tls: Some(TlsPolicy::Intermediate), ..Address::from(address).into() };
+        listeners.extend(edge::listeners(&[place], "--tls-port", &mut shown)?);
+        encrypted = Some(Encrypted::begin(&app, &shown)?);
+    }
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Memory::start(Bounds::default());
     registry.put_app(record(&definition)?, None).await?;
@@ -85,8 +100,12 @@ async fn run(flags: Up) -> Result<(), Failure> {
     readiness.ready();
     systemd::ready();
     announce(&edge, &app);
+    encrypted.iter().for_each(Encrypted::explain);
 
-    signals.next().await; // any: a terminal that is closed hangs up
+    tokio::select! {
+        _ = signals.next() => {} // any: a terminal that is closed hangs up
+        () = renew(encrypted.as_mut(), &app, &shown) => {}
+    }
 
     readiness.draining();
     systemd::stopping();
@@ -125,14 +144,66 @@ fn record(definition: &AppDefinition) -> Result<AppRecord, Failure> {
 }
 
 fn announce(edge: &Edge, app: &AppName) {
-    for address in edge.addresses().iter().filter_map(Address::tcp) {
+    for (address, scheme) in edge.addresses().iter().filter_map(Address::tcp).zip(["http", "https"]) {
         let port = address.port();
         let here = if address.ip().is_loopback() {
-            format!("http://{app}.localhost:{port} or ")
+            format!("{scheme}://{app}.localhost:{port} or ")
         } else {
             String::new()
         };
-        out::note(format_args!("{app} is at {here}http://{address} (Ctrl-C to stop)"));
+        out::note(format_args!("{app} is at {here}{scheme}://{address} (Ctrl-C to stop)"));
+    }
+}
+
+/// What `--tls` needs.
+struct Encrypted {
+    ca: LocalCa,
+    certificate: Certificate,
+}
+
+impl Encrypted {
+    fn begin(app: &AppName, shown: &Shown) -> Result<Self, Failure> {
+        let ca = LocalCa::open()?;
+        let certificate = ca.sign(app, SystemTime::now())?;
+        shown.show_made(certificate.clone());
+        Ok(Self { ca, certificate })
+    }
+
+    fn explain(&self) {
+        let file = self.ca.file.display();
+        if self.ca.is_new {
+            out::note(format_args!(
+                "made a certificate authority for this machine: {file}; it can sign for localhost and names below it only"
+            ));
+        }
+        out::note(format_args!(
+            "browsers warn until they trust {file} (docs/tls.md says how); curl: --cacert {file}"
+        ));
+    }
+
+    /// Shows a new certificate when the old one has had half its life.
+    fn renew(&mut self, app: &AppName, shown: &Shown, now: SystemTime) {
+        if !local_ca::wants_renewal(&self.certificate, now) {
+            return;
+        }
+        match self.ca.sign(app, now) {
+            Ok(certificate) => {
+                shown.show_made(certificate.clone());
+                self.certificate = certificate;
+            }
+            Err(failure) => out::note(format_args!("the certificate was not renewed: {failure}")),
+        }
+    }
+}
+
+/// Goes on for ever.
+async fn renew(mut encrypted: Option<&mut Encrypted>, app: &AppName, shown: &Shown) {
+    let mut hours = tokio::time::interval(HOUR);
+    loop {
+        hours.tick().await;
+        if let Some(encrypted) = &mut encrypted {
+            encrypted.renew(app, shown, SystemTime::now());
+        }
     }
 }
 

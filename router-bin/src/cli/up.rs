@@ -6,7 +6,7 @@ use busbar_registry::AppName;
 use dyno_runtime::Formation;
 
 use super::{DynoLimits, Sizes};
-use crate::{app, config::AdminListen, failure::Failure};
+use crate::{app, config::AdminListen, failure::Failure, local_ca::LocalCa, out};
 
 /// Run the app of a directory with a Procfile behind the router, on this machine
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,15 @@ pub(crate) struct Up {
     /// Accept requests on this port of that address; 0: any free one
     #[arg(short, long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
+    /// Speak TLS, too, with a certificate of a local authority that is made on the first run
+    #[arg(long, env = "BUSBAR_TLS")]
+    pub(crate) tls: bool,
+    /// Speak TLS on this port of that address; 0: any free one [default: 8443]
+    #[arg(long, value_name = "PORT", requires = "tls")]
+    pub(crate) tls_port: Option<u16>,
+    /// Print the certificate of the local authority, for whoever is to trust it, and end
+    #[arg(long, exclusive = true)]
+    pub(crate) tls_ca: bool,
     /// How many dynos of each process type, like web=2,worker=1, or web=2:standard-2x [default: one of each]
     #[arg(short, long, env = "BUSBAR_FORMATION", value_name = "FORMATION")]
     pub(crate) formation: Option<Formation>,
@@ -47,6 +56,9 @@ pub(crate) struct Up {
 
 impl Up {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if self.tls_ca {
+            return out::print(&LocalCa::open()?.pem);
+        }
         app::up(self)
     }
 }

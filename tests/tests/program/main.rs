@@ -6,9 +6,11 @@
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
 //! - [`tls`]: certificates in files, and what curl and openssl make of them.
+//! - [`up_tls`]: a local authority, and what a browser ([`chromium`]) makes of it.
 //! - [`websocket`]: a WebSocket library through the router.
 //!
-//! The harness: [`binary`] finds the program, [`busbar`] runs it, [`wait`] waits, [`traffic`] is the client that counts.
+//! The harness: [`binary`] finds the program, [`busbar`] runs it, [`wait`] waits, [`traffic`] is the client that counts,
+//! [`tools`] finds or installs programs of others.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -20,6 +22,7 @@
 mod bad_input;
 mod binary;
 mod busbar;
+mod chromium;
 mod drain;
 mod edge;
 mod end;
@@ -29,8 +32,10 @@ mod registry;
 mod reload;
 mod sockets;
 mod tls;
+mod tools;
 mod traffic;
 mod up;
+mod up_tls;
 mod verbs;
 mod wait;
 mod websocket;
