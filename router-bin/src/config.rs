@@ -23,7 +23,9 @@ use std::{
 use busbar_registry::{Address, AppRecord};
 use router_core::{
     route::forward::TrustedProxies,
-    server::{RequestLimits, RequestPolicy, ResponseLimits, ServerOptions, listen::ProxyProtocol},
+    server::{
+        Http2Limits, RequestLimits, RequestPolicy, ResponseLimits, ServerOptions, listen::ProxyProtocol,
+    },
     tls::{CertificateError, ClientCertificates, Demand, TlsPolicy},
 };
 
@@ -64,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) handshakes: Handshakes,
     /// The keys of session tickets that other routers have, too. `None`: the process has its own.
     pub(crate) ticket_keys: Option<PathBuf>,
+    /// Bounds on connections that speak HTTP/2.
+    pub(crate) http2: Http2Limits,
     /// The apps of the file.
     pub(crate) apps: Vec<DeclaredApp>,
 }
@@ -79,6 +83,8 @@ pub(crate) struct ListenAt {
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
     /// Its connections speak TLS.
     pub(crate) tls: Option<TlsPolicy>,
+    /// Over TLS, clients that offer HTTP/2 get it; without, those that begin with it.
+    pub(crate) http2: bool,
     /// Its clients are asked for a certificate.
     pub(crate) clients: Option<ClientFiles>,
     /// HTTP/3 is spoken there, too.
@@ -142,7 +148,8 @@ impl Default for Handshakes {
 
 impl From<Address> for ListenAt {
     fn from(address: Address) -> Self {
-        Self { address, mode: 0o660, proxy_protocol: None, tls: None, clients: None, h3: false }
+        let (proxy_protocol, tls, clients) = (None, None, None);
+        Self { address, mode: 0o660, proxy_protocol, tls, http2: false, clients, h3: false }
     }
 }
 
@@ -262,6 +269,7 @@ impl Config {
             ("where it listens", self.listen != next.listen),
             ("`workers`", self.workers != next.workers),
             ("[tls]", self.handshakes != next.handshakes || self.ticket_keys != next.ticket_keys),
+            ("[http2]", self.http2 != next.http2),
             ("[limits]", self.limits != next.limits),
             ("[edge]", self.edge != next.edge),
             ("[admin]", self.admin != next.admin),

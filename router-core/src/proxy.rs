@@ -40,7 +40,11 @@ use self::{
 };
 use crate::{
     h1::{field::Field, request::RequestHead},
-    route::{Fault, Moment, RequestClock, forward::Arrival, logline::Tls},
+    route::{
+        Fault, Moment, RequestClock,
+        forward::Arrival,
+        logline::{Protocol, Tls},
+    },
     worker::{Worker, sweep::Timer},
 };
 
@@ -169,12 +173,20 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
     }
 }
 
+/// Who sent what could not be read as a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) tls: Tls,
+    pub(crate) protocol: Protocol,
+}
+
 /// Answers what could not be read as a request; `first_line` is what it began with.
 pub(crate) async fn refuse<C: Client>(
     worker: &Worker,
     timer: &Timer,
     client: &mut C,
-    from: (Option<IpAddr>, Tls),
+    from: Sender,
     first_line: &[u8],
     fault: Fault,
 ) -> After {
@@ -253,7 +265,9 @@ mod tests {
         fn forget_head(&mut self) -> bool {
             true
         }
-        fn upgrade(&mut self) {}
+        fn upgrade(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
         fn poll_close_send(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }

@@ -32,8 +32,8 @@ use busbar_registry::Address;
 pub use drain::DrainReport;
 pub use listen::Listener;
 pub use options::{
-    ChunkLimits, ContentLengthWithChunked, RequestLimits, RequestPolicy, ResponseLimits, ServerOptions,
-    Underscores,
+    ChunkLimits, ContentLengthWithChunked, Http2Limits, RequestLimits, RequestPolicy, ResponseLimits,
+    ServerOptions, Underscores,
 };
 
 use crate::{

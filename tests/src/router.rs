@@ -23,7 +23,7 @@ use busbar_registry::{
 use router_core::{
     observe::{AccessLog, Totals},
     route::table::{Publisher, RouteTable},
-    server::{Listener, Server, ServerOptions},
+    server::{Listener, Meter, Server, ServerOptions},
     service::RouterService,
 };
 
@@ -143,6 +143,11 @@ impl Router {
     /// The same router for a server of the test's own.
     pub fn service(&self) -> RouterService {
         self.server.service()
+    }
+
+    /// Asks what it did so far, also after its end.
+    pub fn meter(&self) -> Meter {
+        self.server.meter()
     }
 
     /// Gives the server away.

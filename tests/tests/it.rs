@@ -9,6 +9,7 @@
 //! - [`stale`]: kept connections that close just when they are used.
 //! - [`heroku`]: what Heroku's routers do, statement by statement: `HEROKU.md` lists them.
 //! - [`strict`]: one meaning or a refusal, on the wire in both directions; whom the router believes.
+//! - [`http2`]: clients that speak HTTP/2, well or ill.
 //! - [`tls`]: encrypted connections, their certificates, and their ends.
 //! - [`clients`]: real clients: curl, Python, Node, Go, wrk, h2load.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
@@ -20,6 +21,7 @@ mod clients;
 mod edges;
 mod embedding;
 mod heroku;
+mod http2;
 mod misbehaving;
 mod overload;
 mod queueing;

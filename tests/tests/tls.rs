@@ -8,7 +8,7 @@
 
 #![expect(clippy::panic, reason = "a test says what it needs by failing")]
 
-mod client;
+pub(crate) mod client;
 mod clients;
 mod handshakes;
 mod names;

@@ -90,9 +90,11 @@ impl Shown {
     pub(super) fn terminator(
         &mut self,
         policy: TlsPolicy,
+        http2: bool,
         clients: Option<&ClientFiles>,
     ) -> Result<Terminator, Failure> {
         let terminator = Terminator::new(policy, Arc::clone(&self.store), &self.tickets.tickets)?;
+        let terminator = if http2 { terminator } else { terminator.without_http2()? };
         if let Some(files) = clients {
             self.asking.push(Asking::start(terminator.clone(), files)?);
         }

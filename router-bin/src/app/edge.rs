@@ -7,7 +7,7 @@ use busbar_registry::Address;
 use router_core::{
     observe::AccessLog,
     route::table::RouteTable,
-    server::{Listener, Meter, Server, ServerOptions, options::PoolBounds},
+    server::{Http2Limits, Listener, Meter, Server, ServerOptions, options::PoolBounds},
 };
 
 use super::certificates::Shown;
@@ -36,7 +36,10 @@ pub(super) fn listeners(
             None => listener,
         };
         let listener = match place.tls {
-            Some(policy) => listener.with_tls(shown.terminator(policy, place.clients.as_ref())?),
+            Some(policy) => {
+                listener.with_tls(shown.terminator(policy, place.http2, place.clients.as_ref())?)
+            }
+            None if place.http2 => listener.with_h2c(),
             None => listener,
         };
         #[cfg(feature = "h3")]
@@ -91,7 +94,7 @@ impl Edge {
         table: &RouteTable,
         listeners: Vec<Listener>,
         workers: NonZeroUsize,
-        (limits, handshakes): (Limits, Handshakes),
+        (limits, handshakes, http2): (Limits, Handshakes, Http2Limits),
         rules: EdgeRules,
         access_log: Option<Arc<dyn AccessLog>>,
     ) -> Result<Self, Failure> {
@@ -112,6 +115,7 @@ impl Edge {
                 .at_once
                 .map_or(usual.handshakes_per_worker, |n| n.div_ceil(workers.get())),
             keepalive_timeout: limits.keepalive_timeout,
+            http2,
             request_limits: limits.request,
             response_limits: limits.response,
             request_policy: rules.policy,

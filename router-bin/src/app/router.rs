@@ -57,7 +57,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
     feed.declare(config.apps.clone()).await?;
     let inlet = (config.access_log != config::AccessLogTo::Off).then(|| log.inlet());
-    let bounds = (config.limits, config.handshakes);
+    let bounds = (config.limits, config.handshakes, config.http2);
     let edge = Edge::start(&table, listeners, config.workers, bounds, config.edge.clone(), inlet)?;
 
     let (stop, stopped) = watch::channel(false);

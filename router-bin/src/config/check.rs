@@ -5,6 +5,7 @@ mod apps;
 mod certificates;
 mod edge;
 mod heads;
+mod http2;
 mod listeners;
 
 use std::{
@@ -45,6 +46,7 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
         drain_timeout: overrides.drain_timeout.or(written_drain).map_or(DRAIN_TIMEOUT, |span| span.0),
         drain_delay: written_delay.map_or(Duration::ZERO, |span| span.0),
         limits: limits(raw.limits, complaints),
+        http2: http2::check(&raw.http2, complaints),
         handshakes: certificates::handshakes(&raw.tls, complaints),
         ticket_keys: certificates::ticket_keys(raw.tls.ticket_keys.as_ref(), complaints),
         certificates,

@@ -17,6 +17,7 @@ pub(crate) struct RawConfig {
     pub(crate) drain_delay: Option<At<String>>,
     pub(crate) limits: RawLimits,
     pub(crate) tls: RawTls,
+    pub(crate) http2: RawHttp2,
     pub(crate) certificates: Vec<RawCertificate>,
     pub(crate) edge: RawEdge,
     pub(crate) admin: Option<At<String>>,
@@ -39,6 +40,20 @@ pub(crate) struct RawListener {
     pub(crate) client_crl: Option<At<Vec<At<String>>>>,
     pub(crate) client_cert_header: Option<At<bool>>,
     pub(crate) h3: Option<At<bool>>,
+    pub(crate) http2: Option<At<bool>>,
+    pub(crate) h2c: Option<At<bool>>,
+}
+
+/// `[http2]`
+#[derive(Debug, Default)]
+pub(crate) struct RawHttp2 {
+    pub(crate) streams: Option<At<u64>>,
+    pub(crate) stream_window: Option<At<String>>,
+    pub(crate) connection_window: Option<At<String>>,
+    pub(crate) frame: Option<At<String>>,
+    pub(crate) send_buffer: Option<At<String>>,
+    pub(crate) heads: Option<At<String>>,
+    pub(crate) stream_errors: Option<At<u64>>,
 }
 
 /// `[tls]`
@@ -170,6 +185,7 @@ fn config(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawConfig 
         drain_delay: keys.string("drain_delay", complaints),
         limits: limits(keys.table("limits", "[limits]", complaints), complaints),
         tls: tls(keys.table("tls", "[tls]", complaints), complaints),
+        http2: http2(keys.table("http2", "[http2]", complaints), complaints),
         certificates: keys
             .tables("certificate", "[[certificate]]", complaints)
             .into_iter()
@@ -212,6 +228,22 @@ fn listener(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawListe
         client_crl: keys.strings("client_crl", complaints),
         client_cert_header: keys.boolean("client_cert_header", complaints),
         h3: keys.boolean("h3", complaints),
+        http2: keys.boolean("http2", complaints),
+        h2c: keys.boolean("h2c", complaints),
+    };
+    keys.finish(complaints);
+    raw
+}
+
+fn http2(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawHttp2 {
+    let raw = RawHttp2 {
+        streams: keys.number("streams", complaints),
+        stream_window: keys.string("stream_window", complaints),
+        connection_window: keys.string("connection_window", complaints),
+        frame: keys.string("frame", complaints),
+        send_buffer: keys.string("send_buffer", complaints),
+        heads: keys.string("heads", complaints),
+        stream_errors: keys.number("stream_errors", complaints),
     };
     keys.finish(complaints);
     raw

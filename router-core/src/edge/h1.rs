@@ -8,7 +8,7 @@
 
 mod client;
 pub(crate) mod head;
-mod linger;
+pub(super) mod linger;
 
 use std::{net::IpAddr, rc::Rc, time::Duration};
 
@@ -19,8 +19,12 @@ use self::{
 use crate::{
     io::Transport,
     observe::counters::Closed,
-    proxy::{self, After, Call, Papers, Request},
-    route::{Fault, Moment, fault::RequestFlaw, logline::Tls},
+    proxy::{self, After, Call, Papers, Request, Sender},
+    route::{
+        Fault, Moment,
+        fault::RequestFlaw,
+        logline::{Protocol, Tls},
+    },
     worker::{
         Worker,
         buffers::{Buffer, LentDesk},
@@ -42,12 +46,19 @@ pub(crate) struct Peer {
     pub(crate) tls: Tls,
 }
 
+impl Peer {
+    /// Whom a line about something unreadable names.
+    pub(crate) const fn sender(&self, protocol: Protocol) -> Sender {
+        Sender { client: self.client, tls: self.tls, protocol }
+    }
+}
+
 /// How long a connection that was just used is expected to be used again. Only then is the memory for serving
 /// requests given back, so that a busy connection does not pay for it each time and an idle one holds next to none.
 const LULL: Duration = Duration::from_millis(100);
 
 /// How long a new connection may take to begin its first request once a drain has begun.
-const COURTESY: Duration = Duration::from_secs(1);
+pub(super) const COURTESY: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it is closed, and says why it is.
 pub(crate) async fn serve<T: Transport>(
@@ -95,7 +106,7 @@ pub(crate) async fn refuse_clear<T: Transport>(worker: &Worker, mut connection: 
 }
 
 /// Why a connection ended that nothing was asked on.
-fn idle_end(worker: &Worker) -> Closed {
+pub(super) fn idle_end(worker: &Worker) -> Closed {
     if worker.drain.is_draining() { Closed::DrainIdle } else { Closed::ClientLeft }
 }
 
@@ -190,7 +201,7 @@ async fn flawed<T: Transport>(
     let mut desk = worker.buffers.desk();
     let mut client = H1Client::without_request(worker, connection, &mut desk.get().to_client);
     let first_line = text.filled().split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
-    proxy::refuse(worker, timer, &mut client, (peer.client, peer.tls), first_line, fault).await
+    proxy::refuse(worker, timer, &mut client, peer.sender(Protocol::Http11), first_line, fault).await
 }
 
 #[cfg(test)]

@@ -2,29 +2,30 @@
 //! hyper on the worker itself. Everything here lives on one worker; nothing but [`reply`] crosses threads.
 //!
 //! - [`serve`]: one request through the proxy.
-//! - [`head`]: the request's head, written as HTTP/1.1 and read again by the same strict parser as everybody's.
-//! - [`client`]: what the proxy sees of it. [`unchunk`]: the dyno's chunks, taken apart. [`tunnel`]: upgrades.
+//! - [`client`]: what the proxy sees of it. [`tunnel`]: upgrades.
 //! - [`reply`]: the response's way back, bounded.
 //!
-//! A request is what its text says: what HTTP/1.1 cannot say unmistakably, this edge refuses like the other.
+//! Its head is written as HTTP/1.1 ([`head`]) and read again. A request is what its text says: what HTTP/1.1 cannot say
+//! unmistakably, this edge refuses like the other.
 
 mod client;
-pub(crate) mod head;
 pub(crate) mod reply;
 mod tunnel;
-mod unchunk;
 
 use bytes::Bytes;
 use http::Request as HttpRequest;
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
-use self::{client::HttpClient, head::Length, reply::Reply};
-use super::h1::{self, Peer};
+use self::{client::HttpClient, reply::Reply};
+use super::{
+    h1::{self, Peer},
+    translate::head::{self, Length},
+};
 use crate::{
     h1::request::{self, RequestHead, Version},
     proxy::{self, After, Call, Papers, Request},
-    route::{Fault, fault::RequestFlaw},
+    route::{Fault, fault::RequestFlaw, logline::Protocol},
     worker::{Worker, buffers::Desk, sweep::Timer},
 };
 
@@ -46,7 +47,7 @@ pub(crate) async fn serve<B>(
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let mut desk = worker.buffers.desk();
     let desk = desk.get();
-    let length = Length::of(&body);
+    let length = length_of(&body);
     head::write(&parts, length, &mut desk.text);
     let after = match read(worker, desk, parts.version, length, upgrade.is_some()) {
         Ok(head) => {
@@ -72,13 +73,27 @@ pub(crate) async fn serve<B>(
         }
         Err(fault) => {
             let mut client = HttpClient::unread(worker, body, parts.method == http::Method::HEAD, &mut reply);
+            let protocol = match parts.version {
+                http::Version::HTTP_2 => Protocol::Http2,
+                http::Version::HTTP_3 => Protocol::Http3,
+                _ => Protocol::Http11,
+            };
             let line = desk.text.split(|b| *b == b'\r').next().unwrap_or_default();
-            proxy::refuse(worker, &timer, &mut client, (peer.client, peer.tls), line, fault).await
+            proxy::refuse(worker, &timer, &mut client, peer.sender(protocol), line, fault).await
         }
     };
     match after {
         After::KeepAlive | After::Close => reply.finish(),
         After::Cut => reply.cut(Fault::ClientInterrupted),
+    }
+}
+
+/// What is known of the body's length.
+pub(crate) fn length_of<B: Body<Data = Bytes>>(body: &B) -> Length {
+    match body.size_hint().exact() {
+        _ if body.is_end_stream() => Length::Known(0),
+        Some(length) => Length::Known(length),
+        None => Length::Unknown,
     }
 }
 

@@ -65,7 +65,9 @@ impl Client for Page {
     fn forget_head(&mut self) -> bool {
         true
     }
-    fn upgrade(&mut self) {}
+    fn upgrade(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
     fn poll_close_send(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

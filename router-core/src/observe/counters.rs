@@ -72,13 +72,35 @@ pub enum Closed {
     TlsBroken,
     /// It spoke plain HTTP where TLS is spoken, and was told so.
     PlainOnTls,
+    /// Its client reset too many streams of HTTP/2 (CVE-2023-44487).
+    Http2Resets,
+    /// Its client made too many streams of HTTP/2 fail.
+    Http2StreamErrors,
+    /// Its client sent too many SETTINGS frames.
+    Http2Settings,
+    /// Its client sent too many PING frames.
+    Http2Pings,
+    /// Its client sent too many PRIORITY frames, or frames of unknown kinds.
+    Http2Priorities,
+    /// Its client sent too many WINDOW_UPDATE frames.
+    Http2WindowUpdates,
+    /// Its client sent too many DATA frames with nothing or next to nothing in them.
+    Http2EmptyData,
+    /// Its client sent too many CONTINUATION frames.
+    Http2Continuations,
+    /// Its client sent headers of HTTP/2 that unpack to far too much, or to nonsense.
+    Http2HeaderList,
+    /// Its client did not finish a head, or the beginning of HTTP/2, in time.
+    Http2SlowHead,
+    /// Its client broke another rule of HTTP/2.
+    Http2Protocol,
     /// A bug ended it.
     Panicked,
 }
 
 impl Closed {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 31] = [
         Self::Answered,
         Self::ClientLeft,
         Self::Idle,
@@ -98,6 +120,17 @@ impl Closed {
         Self::TlsOther,
         Self::TlsBroken,
         Self::PlainOnTls,
+        Self::Http2Resets,
+        Self::Http2StreamErrors,
+        Self::Http2Settings,
+        Self::Http2Pings,
+        Self::Http2Priorities,
+        Self::Http2WindowUpdates,
+        Self::Http2EmptyData,
+        Self::Http2Continuations,
+        Self::Http2HeaderList,
+        Self::Http2SlowHead,
+        Self::Http2Protocol,
         Self::Panicked,
     ];
 
@@ -123,6 +156,17 @@ impl Closed {
             Self::TlsOther => "tls_other",
             Self::TlsBroken => "tls_broken",
             Self::PlainOnTls => "plain_on_tls",
+            Self::Http2Resets => "http2_resets",
+            Self::Http2StreamErrors => "http2_stream_errors",
+            Self::Http2Settings => "http2_settings",
+            Self::Http2Pings => "http2_pings",
+            Self::Http2Priorities => "http2_priorities",
+            Self::Http2WindowUpdates => "http2_window_updates",
+            Self::Http2EmptyData => "http2_empty_data",
+            Self::Http2Continuations => "http2_continuations",
+            Self::Http2HeaderList => "http2_header_list",
+            Self::Http2SlowHead => "http2_slow_head",
+            Self::Http2Protocol => "http2_protocol",
             Self::Panicked => "panicked",
         }
     }

@@ -13,7 +13,7 @@ use super::PingoraRouter;
 use crate::{
     edge::{
         h1::{self, Peer},
-        http::head::{self, Length},
+        translate::head::{self, Length},
     },
     h1::{
         field::{Field, Kind, list},

@@ -44,8 +44,12 @@ pub(crate) trait Client {
     /// Forgets a head that was begun; false when some of it was sent already.
     fn forget_head(&mut self) -> bool;
 
-    /// From now on both directions carry plain bytes until they are closed.
-    fn upgrade(&mut self);
+    /// From now on both directions carry plain bytes until they are closed. Called between the head that says so and
+    /// the first [`Client::poll_send`].
+    ///
+    /// # Errors
+    /// The head is no answer to what the client asked for.
+    fn upgrade(&mut self) -> Result<(), Fault>;
 
     /// Tells an upgraded client that nothing more comes.
     fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

@@ -304,7 +304,11 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             return Err(Fault::PoorlyFormattedResponse.into());
         }
         self.hand_over(head, None, None);
-        self.call.client.upgrade();
+        if let Err(fault) = self.call.client.upgrade() {
+            self.call.client.forget_head();
+            self.record.status = None;
+            return Err(fault.into());
+        }
         self.up = Uplink::default();
         let limits = &self.call.worker.options.response_limits;
         self.down.begin_body(Framing::UntilClose, KeepFraming::Yes, limits);

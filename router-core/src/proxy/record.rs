@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Request, exchange::Trouble, head::values, select::Selected};
+use super::{Request, Sender, exchange::Trouble, head::values, select::Selected};
 use crate::{
     h1::{field::Kind, request::Version},
     route::{
@@ -123,16 +123,9 @@ impl Record {
     }
 
     /// What could not be read is over; `first_line` is what it began with.
-    pub(super) fn close_unread(
-        self,
-        worker: &Worker,
-        from: (Option<IpAddr>, Tls),
-        first_line: &[u8],
-        bytes: u64,
-    ) {
+    pub(super) fn close_unread(self, worker: &Worker, from: Sender, first_line: &[u8], bytes: u64) {
         let mut parts = first_line.split(|b| *b == b' ');
         let (method, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let protocol = Protocol::Http11;
         self.write(
             worker,
             bytes,
@@ -141,10 +134,10 @@ impl Record {
                 path,
                 host: b"",
                 forwarded_for: b"",
-                client: from.0,
+                client: from.client,
                 proxies: 0,
-                protocol,
-                tls: from.1,
+                protocol: from.protocol,
+                tls: from.tls,
             },
         );
     }

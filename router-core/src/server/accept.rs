@@ -31,6 +31,7 @@ use super::{
 use crate::{
     edge::{
         h1::{self, Connection, Peer},
+        h2::{self, preface},
         proxy_protocol,
     },
     io::{Socket, Transport},
@@ -236,10 +237,13 @@ impl Gate {
                 return open.ends(Closed::ClientLimit);
             }
         }
+        let peer = Peer { client, tls: Tls::Plain };
         if self.door.tls.is_some() {
             tokio::task::spawn_local(secured(open, Rc::clone(self), connection, client));
+        } else if self.door.h2c {
+            tokio::task::spawn_local(either(open, connection, peer));
         } else {
-            tokio::task::spawn_local(serve(open, connection, Peer { client, tls: Tls::Plain }));
+            tokio::task::spawn_local(serve(open, connection, peer));
         }
     }
 
@@ -294,8 +298,13 @@ async fn secured(open: Open, gate: Rc<Gate>, connection: Connection<Socket>, cli
     drop(timer);
     match met {
         Ok(Met::Session(io)) => {
-            let tls = io.version();
-            tokio::task::spawn_local(serve(open, Connection { io, pending: None }, Peer { client, tls }));
+            let (peer, http2) = (Peer { client, tls: io.version() }, io.is_http2());
+            let connection = Connection { io, pending: None };
+            if http2 {
+                tokio::task::spawn_local(serve_http2(open, connection, peer));
+            } else {
+                tokio::task::spawn_local(serve(open, connection, peer));
+            }
         }
         Ok(Met::Clear(io, text)) => {
             let (connection, peer) =
@@ -305,6 +314,23 @@ async fn secured(open: Open, gate: Rc<Gate>, connection: Connection<Socket>, cli
         }
         Err(closed) => open.ends(closed),
     }
+}
+
+/// Serves a connection that may begin with HTTP/2.
+async fn either(open: Open, mut connection: Connection<Socket>, peer: Peer) {
+    let worker = Rc::clone(&open.worker);
+    let begun = awake(&worker, pin!(Box::pin(preface::is_http2(&worker, &mut connection)))).await;
+    match begun {
+        Ok(true) => drop(tokio::task::spawn_local(serve_http2(open, connection, peer))),
+        Ok(false) => drop(tokio::task::spawn_local(serve(open, connection, peer))),
+        Err(closed) => open.ends(closed),
+    }
+}
+
+/// Serves one connection that speaks HTTP/2. A panic ends this connection only.
+async fn serve_http2<T: Transport>(open: Open, connection: Connection<T>, peer: Peer) {
+    let closed = awake(&open.worker, pin!(h2::serve(Rc::clone(&open.worker), connection, peer))).await;
+    open.ends(closed);
 }
 
 /// Serves one connection. A panic ends this connection only.

@@ -62,6 +62,7 @@ pub struct Listener {
     file: Option<SocketFile>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     tls: Option<Terminator>,
+    h2c: bool,
     #[cfg(feature = "h3")]
     quic: Option<QuicDoor>,
 }
@@ -91,6 +92,7 @@ impl Listener {
             file: None,
             proxy_protocol: None,
             tls: None,
+            h2c: false,
             #[cfg(feature = "h3")]
             quic: None,
         })
@@ -111,6 +113,7 @@ impl Listener {
                 file: Some(file),
                 proxy_protocol: None,
                 tls: None,
+                h2c: false,
                 #[cfg(feature = "h3")]
                 quic: None,
             }),
@@ -132,6 +135,7 @@ impl Listener {
             file: None,
             proxy_protocol: None,
             tls: None,
+            h2c: false,
             #[cfg(feature = "h3")]
             quic: None,
         })
@@ -148,6 +152,13 @@ impl Listener {
     #[must_use]
     pub fn with_tls(mut self, terminator: Terminator) -> Self {
         self.tls = Some(terminator);
+        self
+    }
+
+    /// Its connections, without TLS, may begin with HTTP/2 as well (RFC 9113 §3.3, "prior knowledge").
+    #[must_use]
+    pub const fn with_h2c(mut self) -> Self {
+        self.h2c = true;
         self
     }
 
@@ -199,6 +210,7 @@ pub(crate) struct Door {
     bound: Bound,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     tls: Option<Terminator>,
+    h2c: bool,
     #[cfg(feature = "h3")]
     pub(super) quic: Option<QuicDoor>,
 }
@@ -208,6 +220,7 @@ pub(crate) struct OpenDoor {
     socket: Accepting,
     pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(crate) tls: Option<Terminator>,
+    pub(crate) h2c: bool,
 }
 
 enum Accepting {
@@ -222,7 +235,7 @@ impl Door {
             Bound::Tcp(socket) => Accepting::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Bound::Unix(socket) => Accepting::Unix(tokio::net::UnixListener::from_std(socket)?),
         };
-        Ok(OpenDoor { socket, proxy_protocol: self.proxy_protocol, tls: self.tls })
+        Ok(OpenDoor { socket, proxy_protocol: self.proxy_protocol, tls: self.tls, h2c: self.h2c })
     }
 }
 
@@ -279,6 +292,7 @@ pub(crate) fn per_worker(listeners: Vec<Listener>, workers: usize) -> Result<Doo
                 bound,
                 proxy_protocol: listener.proxy_protocol.clone(),
                 tls: listener.tls.clone(),
+                h2c: listener.h2c,
                 #[cfg(feature = "h3")]
                 quic: None,
             });
@@ -288,6 +302,7 @@ pub(crate) fn per_worker(listeners: Vec<Listener>, workers: usize) -> Result<Doo
                 bound: listener.first,
                 proxy_protocol: listener.proxy_protocol,
                 tls: listener.tls,
+                h2c: listener.h2c,
                 #[cfg(feature = "h3")]
                 quic: listener.quic,
             });

@@ -33,6 +33,8 @@ pub struct ServerOptions {
     pub handshakes_per_worker: usize,
     /// How long a client connection may idle between requests. Default: 60 s.
     pub keepalive_timeout: Duration,
+    /// Bounds on connections that speak HTTP/2.
+    pub http2: Http2Limits,
     /// Bounds on a request's head. Default: Heroku's.
     pub request_limits: RequestLimits,
     /// Bounds on a response's head. Default: Heroku's.
@@ -47,6 +49,41 @@ pub struct ServerOptions {
     pub access_log: Option<Arc<dyn AccessLog>>,
 }
 
+/// Bounds on one connection that speaks HTTP/2. A client may make the router hold `connection_window` of request bodies,
+/// `send_buffer` of responses and `heads` of heads, and no more by opening more streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Requests at a time; a further one is refused (REFUSED_STREAM). Default: 100.
+    pub streams: u32,
+    /// How many bytes of one request's body may be under way to its dyno. Default: 256 KiB.
+    pub stream_window: u32,
+    /// The same for all requests together. Default: 1 MiB.
+    pub connection_window: u32,
+    /// The longest frame that a client may send, from 16 KiB to 16 MiB. Default: 16 KiB.
+    pub frame: u32,
+    /// How many bytes of responses may wait for the client's socket, whatever windows it grants. Default: 256 KiB.
+    pub send_buffer: usize,
+    /// How many bytes of heads may be served at a time; a further request is refused (REFUSED_STREAM). Default: 1 MiB.
+    pub heads: usize,
+    /// How many streams a connection may have that fail by its client's doing, or are refused, in its whole life.
+    /// Default: 500.
+    pub stream_errors: usize,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self {
+            streams: 100,
+            stream_window: 256 * 1024,
+            connection_window: 1024 * 1024,
+            frame: 16 * 1024,
+            send_buffer: 256 * 1024,
+            heads: 1024 * 1024,
+            stream_errors: 500,
+        }
+    }
+}
+
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
@@ -58,6 +95,7 @@ impl Default for ServerOptions {
             handshake_timeout: Duration::from_secs(10),
             handshakes_per_worker: 512,
             keepalive_timeout: Duration::from_secs(60),
+            http2: Http2Limits::default(),
             request_limits: RequestLimits::default(),
             response_limits: ResponseLimits::default(),
             request_policy: RequestPolicy::default(),
@@ -79,6 +117,7 @@ impl fmt::Debug for ServerOptions {
             .field("handshake_timeout", &self.handshake_timeout)
             .field("handshakes_per_worker", &self.handshakes_per_worker)
             .field("keepalive_timeout", &self.keepalive_timeout)
+            .field("http2", &self.http2)
             .field("request_limits", &self.request_limits)
             .field("response_limits", &self.response_limits)
             .field("request_policy", &self.request_policy)

@@ -23,7 +23,7 @@ use super::{
     CertificateStore, Terminator,
     certificates::{set_came_to, take_asked_for},
     client_certificates,
-    terminator::Asks,
+    terminator::{Asks, HTTP2},
 };
 use crate::{
     io::{Socket, Transport},
@@ -109,6 +109,11 @@ impl Session {
             Some(ProtocolVersion::TLSv1_2) => Tls::V12,
             _ => Tls::Elsewhere,
         }
+    }
+
+    /// Whether client and router agreed on HTTP/2 (RFC 7301).
+    pub(crate) fn is_http2(&self) -> bool {
+        self.tls.alpn_protocol() == Some(HTTP2)
     }
 
     pub(super) fn is_resumed(&self) -> bool {

@@ -13,6 +13,10 @@ use rustls::{
 
 use super::{CertificateStore, ClientCertificates, Tickets, provider};
 
+/// What is spoken behind TLS, as ALPN says it (RFC 7301).
+pub(super) const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
 /// Which versions of TLS are spoken, as Mozilla's guidelines for servers name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum TlsPolicy {
@@ -35,6 +39,7 @@ pub struct Terminator {
     pub(super) store: Arc<CertificateStore>,
     policy: TlsPolicy,
     tickets: Tickets,
+    http2: bool,
 }
 
 /// What new connections speak.
@@ -57,9 +62,18 @@ impl Terminator {
     /// # Errors
     /// When the library has none of the policy's versions.
     pub fn new(policy: TlsPolicy, store: Arc<CertificateStore>, tickets: &Tickets) -> Result<Self, TlsError> {
-        let spoken = spoken(policy, &store, tickets, None)?;
+        let spoken = spoken(policy, &store, tickets, None, true)?;
         let spoken = Arc::new(ArcSwap::from_pointee(spoken));
-        Ok(Self { spoken, store, policy, tickets: tickets.clone() })
+        Ok(Self { spoken, store, policy, tickets: tickets.clone(), http2: true })
+    }
+
+    /// Offers HTTP/1.1 only; otherwise HTTP/2 comes first. To be said before [`Terminator::ask_clients`].
+    ///
+    /// # Errors
+    /// When the library has none of the policy's versions.
+    pub fn without_http2(self) -> Result<Self, TlsError> {
+        self.spoken.store(Arc::new(spoken(self.policy, &self.store, &self.tickets, None, false)?));
+        Ok(Self { http2: false, ..self })
     }
 
     /// From now on new connections are asked for a certificate; open ones go on. A session that was begun under other rules
@@ -68,7 +82,7 @@ impl Terminator {
     /// # Errors
     /// When the library has none of the policy's versions.
     pub fn ask_clients(&self, clients: &ClientCertificates) -> Result<(), TlsError> {
-        let spoken = spoken(self.policy, &self.store, &self.tickets, Some(clients))?;
+        let spoken = spoken(self.policy, &self.store, &self.tickets, Some(clients), self.http2)?;
         self.spoken.store(Arc::new(spoken));
         Ok(())
     }
@@ -79,6 +93,7 @@ fn spoken(
     store: &Arc<CertificateStore>,
     tickets: &Tickets,
     clients: Option<&ClientCertificates>,
+    http2: bool,
 ) -> Result<Spoken, TlsError> {
     let versions: &[_] = match policy {
         TlsPolicy::Modern => &[&TLS13],
@@ -91,7 +106,7 @@ fn spoken(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(resolver);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = [HTTP2, HTTP1].into_iter().skip(usize::from(!http2)).map(Vec::from).collect();
     // The library resumes whatever a ticket says, even a session without the certificate that is wanted here.
     config.ticketer = tickets.for_purpose(clients.map_or([0; 32], |clients| clients.purpose));
     // Tickets keep what is needed at the client; a cache here would be a lock that all workers share.
@@ -105,7 +120,7 @@ impl Terminator {
     /// The same for QUIC, which is TLS 1.3 only: without 0-RTT, because it can be replayed, and without certificates of
     /// clients, because nobody would be told of them.
     pub(crate) fn quic(&self) -> Result<quinn::crypto::rustls::QuicServerConfig, TlsError> {
-        let spoken = spoken(TlsPolicy::Modern, &self.store, &self.tickets, None)?;
+        let spoken = spoken(TlsPolicy::Modern, &self.store, &self.tickets, None, false)?;
         if self.spoken.load().asks.is_some() {
             let said = "HTTP/3 does not ask for certificates of clients";
             return Err(TlsError(rustls::Error::General(said.into())));

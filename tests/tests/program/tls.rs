@@ -126,7 +126,7 @@ fn openssl_speaks_both_versions_with_it() {
             return crate::wait::skipped("there is no openssl");
         };
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(said.contains(version) && said.contains("ALPN protocol: http/1.1"), "{said}");
+        assert!(said.contains(version) && said.contains("ALPN protocol: h2"), "{said}");
     }
 }
 

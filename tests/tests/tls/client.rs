@@ -19,14 +19,14 @@ use rustls::{
 };
 
 /// An authority that the test's clients trust.
-pub(super) struct Authority {
-    pub(super) issuer: Issuer<'static, KeyPair>,
-    pub(super) der: CertificateDer<'static>,
-    pub(super) pem: String,
+pub(crate) struct Authority {
+    pub(crate) issuer: Issuer<'static, KeyPair>,
+    pub(crate) der: CertificateDer<'static>,
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,12 +37,12 @@ impl Authority {
     }
 
     /// A certificate for these names.
-    pub(super) fn signs(&self, names: &[&str]) -> Certificate {
+    pub(crate) fn signs(&self, names: &[&str]) -> Certificate {
         self.signs_key(names, &KeyPair::generate().expect("a key"))
     }
 
     /// A certificate with this key.
-    pub(super) fn signs_key(&self, names: &[&str], key: &KeyPair) -> Certificate {
+    pub(crate) fn signs_key(&self, names: &[&str], key: &KeyPair) -> Certificate {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let params = CertificateParams::new(names).expect("names");
         let leaf = params.signed_by(key, &self.issuer).expect("it can be signed").pem();
@@ -50,7 +50,7 @@ impl Authority {
     }
 
     /// A certificate for a client of this name, with this number, and its key.
-    pub(super) fn signs_client(
+    pub(crate) fn signs_client(
         &self,
         name: &str,
         number: u8,
@@ -67,7 +67,7 @@ impl Authority {
     }
 
     /// The list of what it has revoked: these numbers.
-    pub(super) fn revokes(&self, numbers: &[u8]) -> String {
+    pub(crate) fn revokes(&self, numbers: &[u8]) -> String {
         let revoked = numbers.iter().map(|number| rcgen::RevokedCertParams {
             serial_number: vec![*number].into(),
             revocation_time: rcgen::date_time_ymd(2020, 1, 1),
@@ -86,7 +86,7 @@ impl Authority {
     }
 
     /// What a client that trusts only this authority and has a certificate speaks.
-    pub(super) fn client_as(
+    pub(crate) fn client_as(
         &self,
         (certificate, key): (CertificateDer<'static>, PrivateKeyDer<'static>),
     ) -> ClientConfig {
@@ -99,12 +99,12 @@ impl Authority {
     }
 
     /// What a client that trusts only this authority speaks.
-    pub(super) fn client(&self) -> ClientConfig {
+    pub(crate) fn client(&self) -> ClientConfig {
         self.client_with(aws_lc_rs::default_provider())
     }
 
     /// The same for one version of TLS.
-    pub(super) fn client_of(&self, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
+    pub(crate) fn client_of(&self, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("it is an authority");
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
@@ -112,7 +112,7 @@ impl Authority {
         builder.with_root_certificates(roots).with_no_client_auth()
     }
 
-    pub(super) fn client_with(&self, provider: CryptoProvider) -> ClientConfig {
+    pub(crate) fn client_with(&self, provider: CryptoProvider) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("it is an authority");
         let builder =
@@ -124,21 +124,21 @@ impl Authority {
 }
 
 /// A key of RSA: openssl made it, rcgen cannot.
-pub(super) fn rsa_key() -> Option<KeyPair> {
+pub(crate) fn rsa_key() -> Option<KeyPair> {
     let made = std::process::Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output().ok()?;
     let der = PrivateKeyDer::from_pem_slice(&made.stdout).ok()?;
     KeyPair::try_from(&der).ok()
 }
 
 /// A store with these certificates; the first is the default if `default`.
-pub(super) fn store(
+pub(crate) fn store(
     certificates: impl IntoIterator<Item = Certificate>,
     default: bool,
 ) -> Arc<CertificateStore> {
     CertificateStore::new(all(certificates, default))
 }
 
-pub(super) fn all(certificates: impl IntoIterator<Item = Certificate>, default: bool) -> Certificates {
+pub(crate) fn all(certificates: impl IntoIterator<Item = Certificate>, default: bool) -> Certificates {
     let mut all = Certificates::default();
     for (place, certificate) in certificates.into_iter().enumerate() {
         all.add(certificate, default && place == 0);
@@ -147,7 +147,7 @@ pub(super) fn all(certificates: impl IntoIterator<Item = Certificate>, default: 
 }
 
 /// A router that listens with TLS.
-pub(super) fn start(
+pub(crate) fn start(
     store: &Arc<CertificateStore>,
     app: App,
     change: impl FnOnce(&mut ServerOptions),
@@ -155,11 +155,11 @@ pub(super) fn start(
     start_on(listener(), TlsPolicy::Intermediate, store, app, change)
 }
 
-pub(super) fn listener() -> Listener {
+pub(crate) fn listener() -> Listener {
     Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port can be had")
 }
 
-pub(super) fn start_on(
+pub(crate) fn start_on(
     listener: Listener,
     policy: TlsPolicy,
     store: &Arc<CertificateStore>,
@@ -172,16 +172,16 @@ pub(super) fn start_on(
 }
 
 /// A connection of a client.
-pub(super) struct Client(pub(super) StreamOwned<ClientConnection, TcpStream>);
+pub(crate) struct Client(pub(crate) StreamOwned<ClientConnection, TcpStream>);
 
 impl Client {
     /// Connects, and does the handshake for this name.
-    pub(super) fn handshake(address: SocketAddr, config: ClientConfig, name: &str) -> io::Result<Self> {
+    pub(crate) fn handshake(address: SocketAddr, config: ClientConfig, name: &str) -> io::Result<Self> {
         Self::begin(TcpStream::connect(address)?, config, name)
     }
 
     /// Does the handshake on a connection.
-    pub(super) fn begin(stream: TcpStream, config: ClientConfig, name: &str) -> io::Result<Self> {
+    pub(crate) fn begin(stream: TcpStream, config: ClientConfig, name: &str) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
@@ -194,12 +194,12 @@ impl Client {
         Ok(Self(StreamOwned::new(tls, stream)))
     }
 
-    pub(super) fn connect(address: SocketAddr, config: &ClientConfig, name: &str) -> Self {
+    pub(crate) fn connect(address: SocketAddr, config: &ClientConfig, name: &str) -> Self {
         Self::handshake(address, config.clone(), name).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// The certificate it was shown.
-    pub(super) fn shown(&self) -> CertificateDer<'static> {
+    pub(crate) fn shown(&self) -> CertificateDer<'static> {
         self.0
             .conn
             .peer_certificates()
@@ -209,13 +209,13 @@ impl Client {
             .into_owned()
     }
 
-    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).expect("it is taken");
         self.0.flush().expect("it is taken");
     }
 
     /// The next head.
-    pub(super) fn head(&mut self) -> Head {
+    pub(crate) fn head(&mut self) -> Head {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -226,7 +226,7 @@ impl Client {
     }
 
     /// The next response, whose body has a length.
-    pub(super) fn response(&mut self) -> (Head, Vec<u8>) {
+    pub(crate) fn response(&mut self) -> (Head, Vec<u8>) {
         let head = self.head();
         let length = head.get("Content-Length").expect("it has a length").parse().expect("a number");
         let mut body = vec![0; length];
@@ -235,7 +235,7 @@ impl Client {
     }
 
     /// Everything until the end; an error if it was cut there.
-    pub(super) fn rest(&mut self) -> (Vec<u8>, io::Result<()>) {
+    pub(crate) fn rest(&mut self) -> (Vec<u8>, io::Result<()>) {
         let mut rest = Vec::new();
         let end = self.0.read_to_end(&mut rest).map(drop);
         (rest, end)

@@ -80,7 +80,7 @@ fn parts_fit_their_head(
     }
 }
 
-fn byte_size(
+pub(super) fn byte_size(
     key: &str,
     written: &At<String>,
     bounds: RangeInclusive<usize>,

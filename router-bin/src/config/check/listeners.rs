@@ -52,7 +52,7 @@ pub(super) fn check(
 
 fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
     let clients = clients::check(&raw, complaints);
-    let RawListener { place, address, mode, proxy_protocol, from, tls, h3, .. } = raw;
+    let RawListener { place, address, mode, proxy_protocol, from, tls, http2, h2c, h3, .. } = raw;
     let mut listener = match &address {
         Some(text) => ListenAt::from(parsed::<Address>("address", text, complaints)?),
         None => {
@@ -76,7 +76,9 @@ fn one(raw: RawListener, complaints: &mut Complaints<'_>) -> Option<ListenAt> {
         all(from, "proxy", network, complaints).unwrap_or_default().into_iter().collect();
     let from = Some(from).filter(|from| *from != TrustedProxies::default());
     listener.clients = clients;
+    let encrypted = tls.is_some();
     listener.tls = tls.and_then(|tls| policy(&tls, complaints));
+    listener.http2 = speaks_http2(encrypted, http2.as_ref(), h2c.as_ref(), complaints);
     listener.h3 = h3.is_some_and(|h3| h3.value && may_speak_h3(&h3, &listener, proxied, complaints));
     listener.proxy_protocol = proxied.then_some(ProxyProtocol { from });
     Some(listener)
@@ -115,6 +117,25 @@ fn policy(written: &At<String>, complaints: &mut Complaints<'_>) -> Option<TlsPo
         complaints.add(&written.at, format!("`tls` is {:?}; {advice}", written.value));
     }
     policy
+}
+
+/// Over TLS that is agreed upon, and usual; in the clear the client begins with it, and few do.
+fn speaks_http2(
+    encrypted: bool,
+    http2: Option<&At<bool>>,
+    h2c: Option<&At<bool>>,
+    complaints: &mut Complaints<'_>,
+) -> bool {
+    let (asked, other) = if encrypted { (http2, h2c) } else { (h2c, http2) };
+    if let Some(other) = other {
+        let advice = if encrypted {
+            "`h2c` is HTTP/2 without TLS, and this listener has `tls`; write `http2`"
+        } else {
+            "`http2` is for listeners with `tls`; without, HTTP/2 is spoken with h2c = true"
+        };
+        complaints.add(&other.at, advice);
+    }
+    asked.map_or(encrypted, |asked| asked.value)
 }
 
 /// Whoever can connect where PROXY headers are believed can be anybody; so it must be said who may.

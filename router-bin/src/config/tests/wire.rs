@@ -1,6 +1,8 @@
 //! `[limits]` of heads and chunks, and `[edge]`.
 
-use router_core::server::{ContentLengthWithChunked, RequestLimits, ResponseLimits, Underscores};
+use router_core::server::{
+    ContentLengthWithChunked, Http2Limits, RequestLimits, ResponseLimits, Underscores,
+};
 
 use super::{complaints, good};
 use crate::config::EdgeRules;
@@ -35,11 +37,58 @@ fn every_limit_of_heads_and_chunks_is_understood() {
 }
 
 #[test]
+fn every_key_of_http2_is_understood() {
+    let http2 = good(
+        r#"
+        [http2]
+        streams = 50
+        stream_window = "64KiB"
+        connection_window = "128KiB"
+        frame = "32KiB"
+        send_buffer = "512KiB"
+        heads = "2MiB"
+        stream_errors = 9
+        "#,
+    )
+    .http2;
+    assert_eq!((http2.streams, http2.stream_window, http2.connection_window), (50, 65536, 131_072));
+    assert_eq!(
+        (http2.frame, http2.send_buffer, http2.heads, http2.stream_errors),
+        (32768, 524_288, 2 << 20, 9)
+    );
+    for (line, expected) in [
+        ("streams = 0", "2:11: `streams` is 0; write 1 to 10000"),
+        ("frame = \"8KiB\"", "2:9: `frame` is \"8KiB\"; write 16KiB to 1MiB"),
+        ("heads = \"1KiB\"", "2:9: `heads` is \"1KiB\"; write 64KiB to 64MiB"),
+    ] {
+        let told = complaints(&format!("[http2]\n{line}"));
+        assert!(told[0].starts_with(expected), "{line}\n got {}\nwant {expected}", told[0]);
+    }
+}
+
+#[test]
+fn http2_is_usual_over_tls_and_must_be_asked_for_without() {
+    let http2 = |keys: &str| {
+        let listeners = good(&format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{keys}")).listen;
+        listeners[0].http2
+    };
+    assert!(!http2("") && http2("h2c = true"));
+    for (keys, expected) in [
+        ("http2 = true", "3:9: `http2` is for listeners with `tls`"),
+        ("tls = \"modern\"\nh2c = true", "4:7: `h2c` is HTTP/2 without TLS"),
+    ] {
+        let told = complaints(&format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{keys}"));
+        assert!(told.iter().any(|told| told.starts_with(expected)), "{keys}\n got {told:?}\nwant {expected}");
+    }
+}
+
+#[test]
 fn without_these_keys_everything_is_as_the_library_has_it() {
     let config = good("");
     assert_eq!(config.limits.request, RequestLimits::default());
     assert_eq!(config.limits.response, ResponseLimits::default());
     assert_eq!(config.edge, EdgeRules::default());
+    assert_eq!(config.http2, Http2Limits::default());
 }
 
 #[test]

@@ -263,10 +263,11 @@ impl<T: Transport> Client for H1Client<'_, T> {
         untouched
     }
 
-    fn upgrade(&mut self) {
+    fn upgrade(&mut self) -> Result<(), Fault> {
         self.body = Body::UntilClose;
         self.ended = false;
         self.needs_more = false;
+        Ok(())
     }
 
     fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

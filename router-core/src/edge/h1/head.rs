@@ -30,7 +30,7 @@ const EMPTY_LINES: usize = 5;
 
 /// What a wait for the next request's first bytes ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(in crate::edge) enum Wait {
     /// They are pending.
     Bytes,
     TimeUp,
@@ -43,7 +43,7 @@ pub(super) enum Wait {
 ///
 /// # Cancel safety
 /// Dropped, nothing is lost.
-pub(super) async fn wait<T: Transport>(
+pub(in crate::edge) async fn wait<T: Transport>(
     worker: &Worker,
     connection: &mut Connection<T>,
     timer: &Timer,

@@ -14,7 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MOST: usize = 1024 * 1024;
 
 /// Says "no more", then reads and drops what still comes until the client closes too.
-pub(super) async fn close<T: Transport>(worker: &Worker, connection: &mut Connection<T>, timer: &Timer) {
+pub(in crate::edge) async fn close<T: Transport>(
+    worker: &Worker,
+    connection: &mut Connection<T>,
+    timer: &Timer,
+) {
     connection.pending = None;
     let deadline = worker.now() + PATIENCE;
     let mut dropped = 0;

@@ -1,69 +1,40 @@
 //! What the proxy sees of a request of the `http` crate.
 
 use std::{
-    io::{self, Write as _},
-    mem,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::HeaderMap;
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
-use super::{
-    reply::Reply,
-    tunnel::Tunnel,
-    unchunk::{Element, Unchunk},
-};
+use super::{reply::Reply, tunnel::Tunnel};
 use crate::{
+    edge::translate::{heading::Heading, unchunk::Element, upload::Upload},
     h1::{
-        chunked::may_pass,
         framing::Framing,
         request::{Persistence, RequestHead},
     },
     proxy::Client,
-    route::{
-        Fault,
-        fault::{RequestError, RequestFlaw},
-        forward,
-    },
-    worker::{
-        Worker,
-        buffers::{Buffer, SMALL},
-    },
+    route::Fault,
+    worker::{Worker, buffers::Buffer},
 };
-
-/// A chunk's size line and the CRLF behind its data, at most.
-const CHUNK: usize = 20;
 
 /// The client of one request.
 pub(super) struct HttpClient<'a, B> {
     worker: &'a Worker,
     body: B,
-    left: Left,
-    /// Of the body: taken, and not handed out yet.
-    piece: Bytes,
+    upload: Upload,
     reply: &'a mut Reply,
     only_head: bool,
-    /// A response's head that was not sent yet.
-    head: Option<Response<()>>,
-    /// The response has chunks.
-    chunks: Option<Unchunk>,
+    heading: Heading,
     upgrade: Option<OnUpgrade>,
     tunnel: Option<Tunnel>,
     bytes_sent: u64,
 }
-
-/// What is still to come of the request's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    Bytes(u64),
-    Chunks,
-}
-
-const DONE: Left = Left::Bytes(0);
 
 impl<'a, B: Body<Data = Bytes> + Unpin> HttpClient<'a, B> {
     pub(super) fn new(
@@ -73,12 +44,7 @@ impl<'a, B: Body<Data = Bytes> + Unpin> HttpClient<'a, B> {
         upgrade: Option<OnUpgrade>,
         reply: &'a mut Reply,
     ) -> Self {
-        let left = match head.framing {
-            Framing::Length(length) => Left::Bytes(length),
-            Framing::Chunked => Left::Chunks,
-            Framing::Empty | Framing::UntilClose => DONE,
-        };
-        Self { left, upgrade, ..Self::unread(worker, body, head.is_head, reply) }
+        Self { upload: Upload::new(head.framing), upgrade, ..Self::unread(worker, body, head.is_head, reply) }
     }
 
     /// The client of a request that cannot be read as one.
@@ -86,66 +52,26 @@ impl<'a, B: Body<Data = Bytes> + Unpin> HttpClient<'a, B> {
         Self {
             worker,
             body,
-            left: DONE,
-            piece: Bytes::new(),
+            upload: Upload::new(Framing::Empty),
             reply,
             only_head,
-            head: None,
-            chunks: None,
+            heading: Heading::default(),
             upgrade: None,
             tunnel: None,
             bytes_sent: 0,
         }
     }
 
-    /// Some of the piece at hand, in the form the dyno gets it.
-    fn take_piece(&mut self) -> Buffer {
-        let buffers = &self.worker.buffers;
-        let mut buffer = if self.piece.len() <= SMALL - CHUNK { buffers.small() } else { buffers.passage() };
-        let room = buffer.spare().len() - CHUNK;
-        let data = self.piece.split_to(self.piece.len().min(room));
-        match &mut self.left {
-            Left::Bytes(left) => {
-                *left -= data.len() as u64;
-                buffer.append(&data);
-            }
-            Left::Chunks => {
-                let mut line = [0; CHUNK];
-                let mut end = &mut line[..];
-                write!(end, "{:x}\r\n", data.len()).unwrap_or_default(); // at most 18 bytes
-                let unused = end.len();
-                buffer.append(line.get(..CHUNK - unused).unwrap_or_default());
-                buffer.append(&data);
-                buffer.append(b"\r\n");
-            }
-        }
-        buffer
-    }
-
     /// The body has ended.
     fn last_piece(&mut self, trailers: Option<&HeaderMap>) -> Result<Buffer, Fault> {
-        let mut buffer = self.worker.buffers.small();
-        if mem::replace(&mut self.left, DONE) == Left::Chunks {
-            buffer.append(b"0\r\n");
-            let mut section = Vec::new();
-            for (name, value) in trailers.into_iter().flatten() {
-                trailer(name, value, &mut section)?;
-            }
-            if section.len() > self.worker.options.request_limits.chunks.trailers {
-                return Err(RequestError::BadTrailer.into());
-            }
-            buffer.append(&section);
-            buffer.append(b"\r\n");
-            return Ok(buffer);
-        }
-        // Shorter than it was said to be.
-        Err(RequestFlaw::BadContentLength.into())
+        let most = self.worker.options.request_limits.chunks.trailers;
+        self.upload.end(trailers, most, &self.worker.buffers)
     }
 
     /// Sends on some of a response's body; how much of it.
     fn poll_pass(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>> {
         let room = ready!(self.reply.poll_room(cx))?;
-        let Some(chunks) = &mut self.chunks else {
+        let Some(chunks) = &mut self.heading.chunks else {
             let n = body.len().min(room);
             self.reply.data(body.get(..n).unwrap_or_default());
             self.bytes_sent += n as u64;
@@ -164,27 +90,11 @@ impl<'a, B: Body<Data = Bytes> + Unpin> HttpClient<'a, B> {
     }
 
     fn send_head(&mut self) {
-        let Some(head) = self.head.take() else { return };
-        let fields = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-        self.bytes_sent += (fields.sum::<usize>() + "HTTP/1.1 200 OK\r\n\r\n".len()) as u64;
-        let status = head.status();
-        let empty = self.only_head
-            || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || head.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
-        self.reply.head(head, empty);
+        if let Some(ready) = self.heading.take(self.only_head) {
+            self.bytes_sent += ready.bytes;
+            self.reply.head(ready.head, ready.empty);
+        }
     }
-}
-
-/// Appends a trailer, if it may be one.
-fn trailer(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let start = out.len();
-    forward::line(out, name.as_str().as_bytes(), value.as_bytes());
-    let line = out.get(start..out.len() - 2).unwrap_or_default();
-    if !may_pass(line).map_err(|_| RequestError::BadTrailer)? {
-        out.truncate(start);
-    }
-    Ok(())
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Client for HttpClient<'_, B> {
@@ -195,27 +105,24 @@ impl<B: Body<Data = Bytes> + Unpin> Client for HttpClient<'_, B> {
         if self.reply.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Fault::ClientInterrupted));
         }
-        while self.piece.is_empty() {
+        while self.upload.wants_piece() {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(frame) => frame.map_err(|_| Fault::ClientInterrupted)?,
                 None => return Poll::Ready(self.last_piece(None)),
             };
             match frame.into_data() {
-                Ok(data) => self.piece = data,
+                Ok(data) => self.upload.put(data)?,
                 Err(frame) => {
                     let trailers = frame.into_trailers().ok();
                     return Poll::Ready(self.last_piece(trailers.as_ref()));
                 }
             }
         }
-        if matches!(self.left, Left::Bytes(left) if left < self.piece.len() as u64) {
-            return Poll::Ready(Err(RequestFlaw::BadContentLength.into())); // longer than it was said to be
-        }
-        Poll::Ready(Ok(self.take_piece()))
+        Poll::Ready(Ok(self.upload.take(&self.worker.buffers)))
     }
 
     fn is_body_done(&self) -> bool {
-        self.tunnel.as_ref().map_or(self.left == DONE, Tunnel::has_ended)
+        self.tunnel.as_ref().map_or(self.upload.is_done(), Tunnel::has_ended)
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -234,21 +141,11 @@ impl<B: Body<Data = Bytes> + Unpin> Client for HttpClient<'_, B> {
     }
 
     fn begin_head(&mut self, status: u16, _: &[u8]) {
-        let mut head = Response::new(());
-        *head.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-        self.head = Some(head);
-        self.chunks = None;
+        self.heading.begin(status);
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else {
-            return; // the parser lets nothing pass that is none
-        };
-        if name == header::TRANSFER_ENCODING {
-            self.chunks = Some(Unchunk::default());
-        } else if let Some(head) = &mut self.head {
-            head.headers_mut().append(name, value);
-        }
+        self.heading.field(name, value);
     }
 
     fn end_head(&mut self, _: Option<Persistence>) {}
@@ -275,11 +172,12 @@ impl<B: Body<Data = Bytes> + Unpin> Client for HttpClient<'_, B> {
     }
 
     fn forget_head(&mut self) -> bool {
-        self.head.take().is_some()
+        self.heading.forget()
     }
 
-    fn upgrade(&mut self) {
+    fn upgrade(&mut self) -> Result<(), Fault> {
         self.tunnel = self.upgrade.take().map(Tunnel::new);
+        Ok(())
     }
 
     fn poll_close_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

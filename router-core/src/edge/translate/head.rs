@@ -3,9 +3,7 @@
 //! - [`Length`]: what is known of the body's length.
 //! - [`write`]: the text.
 
-use bytes::Bytes;
 use http::{HeaderName, Method, Version, header, request::Parts};
-use http_body::Body;
 
 use crate::{h1::framing::Framing, route::forward};
 
@@ -17,16 +15,8 @@ pub(crate) enum Length {
 }
 
 impl Length {
-    pub(super) fn of<B: Body<Data = Bytes>>(body: &B) -> Self {
-        match body.size_hint().exact() {
-            _ if body.is_end_stream() => Self::Known(0),
-            Some(length) => Self::Known(length),
-            None => Self::Unknown,
-        }
-    }
-
     /// Whether a body of this length can be what the head says.
-    pub(super) fn agrees(self, framing: Framing) -> bool {
+    pub(crate) fn agrees(self, framing: Framing) -> bool {
         match (self, framing) {
             (Self::Known(here), Framing::Length(said)) => here == said,
             (Self::Known(here), Framing::Empty) => here == 0,

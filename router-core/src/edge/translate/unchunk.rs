@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Where in a chunked body it is.
 #[derive(Debug)]
-pub(super) enum Unchunk {
+pub(crate) enum Unchunk {
     /// In a size line: the size so far.
     Size(u64),
     /// So much of the chunk's data is to come, and its CRLF.
@@ -21,7 +21,7 @@ pub(super) enum Unchunk {
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Element<'b> {
+pub(crate) enum Element<'b> {
     Framing,
     Data(&'b [u8]),
     Trailers(HeaderMap),
@@ -34,8 +34,13 @@ impl Default for Unchunk {
 }
 
 impl Unchunk {
+    /// Whether the body has ended.
+    pub(crate) const fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
     /// Reads on in `body`, which is not empty, and takes at most `room` bytes of data; how many bytes are used up.
-    pub(super) fn next<'b>(&mut self, body: &'b [u8], room: usize) -> (usize, Element<'b>) {
+    pub(crate) fn next<'b>(&mut self, body: &'b [u8], room: usize) -> (usize, Element<'b>) {
         match self {
             Self::Data(left) => {
                 let n = usize::try_from(*left).unwrap_or(usize::MAX).min(body.len()).min(room);
