@@ -20,7 +20,6 @@ use crate::route::{
 
 /// The version in the request line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "tower"), expect(dead_code, reason = "only others read HTTP/3"))]
 pub(crate) enum Version {
     Http10,
     Http11,
