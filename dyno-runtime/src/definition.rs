@@ -1,12 +1,13 @@
 //! What an app is to the runtime.
 //!
-//! - [`AppDefinition`]: where it is, what it runs, how much of it, with which config vars and limits.
+//! - [`AppDefinition`]: where it is, what it runs, how much of it, with which config vars and limits; [`Metrics`].
 //! - [`AppDefinition::from_directory`] reads `Procfile`, `app.json` and `.env`.
 
 use std::{
     fs, io,
     io::Read as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use busbar_registry::AppName;
@@ -19,6 +20,7 @@ use crate::{
     life::Times,
     procfile::{Procfile, ProcfileError},
     restart::RestartPolicy,
+    rollout::Replacement,
 };
 
 /// No file that describes an app may be longer.
@@ -43,6 +45,30 @@ pub struct AppDefinition {
     pub times: Times,
     /// When a crashed dyno is started again.
     pub restart: RestartPolicy,
+    /// How all its dynos, or those of a type, are replaced by a deploy, a restart or cycling. Default: all at once, the new
+    /// ones as the old ones begin to stop.
+    pub replacement: Replacement,
+    /// A dyno is replaced when it has run for this long, and up to 15 % longer, by chance. Default: never. On Heroku 24 h.
+    pub cycle: Option<Duration>,
+    /// Web dynos stop when there was no request for this long, and start with the next one. Default: never.
+    pub idle_after: Option<Duration>,
+    /// How its dynos are measured.
+    pub metrics: Metrics,
+}
+
+/// How dynos are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether the lines of Heroku's log-runtime-metrics go into the log. Default: no.
+    pub log: bool,
+    /// From one report to the next: these lines, and R14. Default 20 s.
+    pub every: Duration,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { log: false, every: Duration::from_secs(20) }
+    }
 }
 
 /// Why a directory is no app.
@@ -85,6 +111,10 @@ impl AppDefinition {
             limits: Limits::default(),
             times: Times::default(),
             restart: RestartPolicy::default(),
+            replacement: Replacement::default(),
+            cycle: None,
+            idle_after: None,
+            metrics: Metrics::default(),
         }
     }
 

@@ -4,7 +4,8 @@
 //!
 //! What is decided, without side effects:
 //! - [`procfile`], [`formation`], [`size`], [`app_json`], [`config_vars`]: what an app wants to run.
-//! - [`life`]: one dyno from start to end, with Heroku's R-codes; [`restart`]: when it comes back.
+//! - [`life`]: one dyno from start to end, with Heroku's R-codes; [`restart`]: when it comes back; [`rollout`]: how
+//!   several are replaced; [`metrics`]: what is measured of it.
 //!
 //! What is done:
 //! - [`supervise`]: apps and dynos; what a dead runtime left is removed by the next one.
@@ -22,25 +23,28 @@ pub mod formation;
 pub mod init;
 pub mod life;
 pub mod logs;
+pub mod metrics;
 pub mod options;
 mod ports;
 mod process;
 pub mod procfile;
 pub mod register;
 pub mod restart;
+pub mod rollout;
 pub mod size;
 pub mod spawn;
 pub mod supervise;
 
 pub use cgroup::{Enforcement, Limits};
 pub use config_vars::ConfigVars;
-pub use definition::{AppDefinition, DefinitionError};
+pub use definition::{AppDefinition, DefinitionError, Metrics};
 pub use formation::{Formation, FormationError, ScaleChange, Share};
 pub use life::{Exit, Phase, Times};
 pub use logs::{LogLine, Source, Speaker, Tail};
 pub use options::{BaseEnvironment, InitProgram, Isolation, RuntimeOptions};
 pub use procfile::{Procfile, ProcfileError};
-pub use register::{Drained, Draining};
+pub use register::{Demand, Drained, Draining};
 pub use restart::RestartPolicy;
+pub use rollout::Replacement;
 pub use size::{NoSize, Size};
 pub use supervise::{DynoStatus, Runtime, RuntimeError, StartError, Swept, Which};

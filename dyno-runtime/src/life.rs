@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! created ─ Launched ─→ starting ─ Accepting ─→ up ─ Stop ─→ draining ─ Left ─→ stopping ─ Empty ─→ down
-//!                          └── Exited, boot timeout (R10) ──┴─ Exited ──→ dying ─── Empty ─→ crashed
+//!                          └── Exited, R10, R15 ──┴─ Exited, R15 ──→ dying ─── Empty ─→ crashed
 //! ```
 //! - [`Life::on`] consumes the life and an [`Input`], and returns the life after it and the [`Effect`]s to carry out.
 //! - [`Life::wake`] says when to come back with [`Input::Time`].
 //! - [`Phase`] is what `ps` shows; [`Say`] is what the log says, in Heroku's words.
 //!
-//! A dyno that is not of type `web` is up as soon as it runs. A dyno has ended when no process of it is left, not
+//! A dyno that is held ([`Life::held`]) waits between starting and up for [`Input::Go`]: so that another one can leave
+//! first. A dyno that is not of type `web` is up as soon as it runs. A dyno has ended when no process of it is left, not
 //! when its first process exits. A dyno that starts again is a new life.
 
 use std::{fmt, time::Duration};
@@ -64,6 +65,8 @@ pub enum Phase {
     Up,
     /// It finishes its requests, or was told to exit.
     Stopping,
+    /// It was stopped because nobody asked for it, and starts with the next request.
+    Idle,
     /// It ended by itself and will be started again.
     Crashed,
     /// It ended because it was told to.
@@ -77,6 +80,7 @@ impl fmt::Display for Phase {
             Self::Starting => "starting",
             Self::Up => "up",
             Self::Stopping => "stopping",
+            Self::Idle => "idle",
             Self::Crashed => "crashed",
             Self::Down => "down",
         })
@@ -90,6 +94,19 @@ pub enum Why {
     Down,
     /// A new one takes its place.
     Restart,
+    /// The same, because it has run for long enough.
+    Cycle,
+    /// Nobody asks for it.
+    Idle,
+}
+
+/// Memory in use, and how much that may be, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// In use, page cache not counted.
+    pub used: u64,
+    /// The quota.
+    pub quota: u64,
 }
 
 /// What happened to the dyno.
@@ -101,8 +118,12 @@ pub enum Input {
     LaunchFailed,
     /// `$PORT` accepts connections.
     Accepting,
+    /// It need not be held any longer.
+    Go,
     /// It gets no requests any more and has none in flight.
     Left,
+    /// The kernel has killed a process of it for want of memory.
+    OutOfMemory(Memory),
     /// Its first process ended.
     Exited(Exit),
     /// No process of it is left. Comes after [`Input::Exited`].
@@ -120,6 +141,8 @@ pub enum Effect {
     Say(Say),
     /// Watch `$PORT` and answer with [`Input::Accepting`].
     Probe,
+    /// Tell that `$PORT` accepts and that it is held.
+    Booted,
     /// Register it: requests may come.
     Register,
     /// No new requests; answer with [`Input::Left`] when none is in flight.
@@ -145,12 +168,24 @@ pub enum Say {
     BootTimeout(Duration),
     /// Error R12
     ExitTimeout(Duration),
+    /// `Process running mem=1029M(201.0%)`
+    Running(Memory),
+    /// Error R14
+    OverQuota,
+    /// Error R15
+    OutOfMemory,
     /// `Stopping all processes with SIGTERM`
     Terminating,
     /// `Stopping process with SIGKILL`
     Killing,
     /// `Restarting`
     Restarting,
+    /// `Cycling`
+    Cycling,
+    /// `Idling`
+    Idling,
+    /// `Unidling`
+    Unidling,
 }
 
 impl fmt::Display for Say {
@@ -168,9 +203,18 @@ impl fmt::Display for Say {
                 "Error R12 (Exit timeout) -> At least one process failed to exit within {} of SIGTERM",
                 in_seconds(*limit)
             ),
+            Self::Running(Memory { used, quota }) => {
+                let percent = *used as f64 * 100.0 / (*quota).max(1) as f64;
+                write!(f, "Process running mem={}M({percent:.1}%)", used >> 20)
+            }
+            Self::OverQuota => f.write_str("Error R14 (Memory quota exceeded)"),
+            Self::OutOfMemory => f.write_str("Error R15 (Memory quota vastly exceeded)"),
             Self::Terminating => f.write_str("Stopping all processes with SIGTERM"),
             Self::Killing => f.write_str("Stopping process with SIGKILL"),
             Self::Restarting => f.write_str("Restarting"),
+            Self::Cycling => f.write_str("Cycling"),
+            Self::Idling => f.write_str("Idling"),
+            Self::Unidling => f.write_str("Unidling"),
         }
     }
 }
@@ -184,6 +228,7 @@ fn in_seconds(span: Duration) -> String {
 pub struct Life {
     web: bool,
     times: Times,
+    held: bool,
     state: State,
 }
 
@@ -193,6 +238,8 @@ enum State {
     Starting {
         until: Duration,
     },
+    /// Only while it is held.
+    Booted,
     Up,
     Draining {
         until: Duration,
@@ -213,14 +260,20 @@ enum State {
 impl Life {
     /// A life that has not begun.
     pub fn created(web: bool, times: Times) -> Self {
-        Self { web, times, state: State::Created }
+        Self { web, times, held: false, state: State::Created }
+    }
+
+    /// The same life, which waits for [`Input::Go`] when `$PORT` accepts.
+    #[must_use]
+    pub fn held(self) -> Self {
+        Self { held: true, ..self }
     }
 
     /// As others see it.
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Created => Phase::Created,
-            State::Starting { .. } => Phase::Starting,
+            State::Starting { .. } | State::Booted => Phase::Starting,
             State::Up => Phase::Up,
             State::Draining { .. } | State::Stopping { .. } => Phase::Stopping,
             State::Dying { told, .. } => ended_as(told),
@@ -250,17 +303,19 @@ impl Life {
     /// What becomes of it at `now` (since any fixed moment), and what is to be done, in order.
     /// An input that has no meaning in the present state changes nothing.
     pub fn on(self, now: Duration, input: Input) -> (Self, Vec<Effect>) {
-        let Self { web, times, state } = self;
+        let Self { web, times, state, held } = self;
+        let held = held && input != Input::Go;
         let (state, effects) = match (state, input) {
             (State::Created, input) => created(web, now, &times, input),
-            (State::Starting { until }, input) => starting(until, now, &times, input),
+            (State::Starting { until }, input) => starting(until, held, now, &times, input),
+            (State::Booted, input) => booted(now, &times, input),
             (State::Up, input) => up(web, now, &times, input),
             (State::Draining { until, why }, input) => draining(until, why, now, &times, input),
             (State::Stopping { until, killed }, input) => stopping(until, killed, now, &times, input),
             (State::Dying { from, told }, input) => dying(from, told, input),
             (ended @ State::Ended(_), _) => (ended, vec![]),
         };
-        (Self { web, times, state }, effects)
+        (Self { web, times, held, state }, effects)
     }
 }
 
@@ -276,9 +331,11 @@ fn created(web: bool, now: Duration, times: &Times, input: Input) -> Next {
     }
 }
 
-fn starting(until: Duration, now: Duration, times: &Times, input: Input) -> Next {
+fn starting(until: Duration, held: bool, now: Duration, times: &Times, input: Input) -> Next {
     let from = Phase::Starting;
     match input {
+        Input::Accepting if held => (State::Booted, vec![Effect::Booted]),
+        Input::OutOfMemory(memory) => (State::Dying { from, told: false }, out_of_memory(memory)),
         Input::Accepting => (State::Up, vec![changed(from, Phase::Up), Effect::Register]),
         Input::Exited(exit) => (State::Dying { from, told: false }, after_exit(exit)),
         Input::Time if now >= until => {
@@ -290,11 +347,22 @@ fn starting(until: Duration, now: Duration, times: &Times, input: Input) -> Next
     }
 }
 
+fn booted(now: Duration, times: &Times, input: Input) -> Next {
+    let from = Phase::Starting;
+    match input {
+        Input::Go => (State::Up, vec![changed(from, Phase::Up), Effect::Register]),
+        Input::OutOfMemory(memory) => (State::Dying { from, told: false }, out_of_memory(memory)),
+        Input::Exited(exit) => (State::Dying { from, told: false }, after_exit(exit)),
+        Input::Stop(why) => stop(from, why, now, times),
+        _ => (State::Booted, vec![]),
+    }
+}
+
 fn up(web: bool, now: Duration, times: &Times, input: Input) -> Next {
     match input {
-        Input::Exited(exit) => {
+        Input::Exited(_) | Input::OutOfMemory(_) => {
             let mut effects = if web { vec![Effect::Deregister] } else { vec![] };
-            effects.extend(after_exit(exit));
+            effects.extend(end(input));
             (State::Dying { from: Phase::Up, told: false }, effects)
         }
         Input::Stop(why) if web => (State::Draining { until: now + times.drain, why }, vec![Effect::Drain]),
@@ -306,9 +374,9 @@ fn up(web: bool, now: Duration, times: &Times, input: Input) -> Next {
 fn draining(until: Duration, why: Why, now: Duration, times: &Times, input: Input) -> Next {
     let late = input == Input::Time && now >= until;
     match input {
-        Input::Exited(exit) => {
+        Input::Exited(_) | Input::OutOfMemory(_) => {
             let mut effects = vec![Effect::Deregister];
-            effects.extend(after_exit(exit));
+            effects.extend(end(input));
             (State::Dying { from: Phase::Up, told: true }, effects)
         }
         _ if late || input == Input::Left => {
@@ -326,6 +394,9 @@ fn stopping(until: Duration, killed: bool, now: Duration, times: &Times, input: 
             (State::Stopping { until, killed }, vec![Effect::Say(Say::Exited(exit)), Effect::AwaitEmpty])
         }
         Input::Empty => (State::Ended(Phase::Down), vec![]),
+        Input::OutOfMemory(memory) if !killed => {
+            (State::Stopping { until, killed: true }, out_of_memory(memory))
+        }
         Input::Time if now >= until && !killed => {
             let timeout = Effect::Say(Say::ExitTimeout(times.exit));
             (State::Stopping { until, killed: true }, vec![timeout, Effect::Say(Say::Killing), Effect::Kill])
@@ -351,6 +422,8 @@ fn stop(from: Phase, why: Why, now: Duration, times: &Times) -> Next {
     let mut effects = match why {
         Why::Down => vec![changed(from, Phase::Down)],
         Why::Restart => vec![Effect::Say(Say::Restarting), changed(from, Phase::Starting)],
+        Why::Cycle => vec![Effect::Say(Say::Cycling), changed(from, Phase::Starting)],
+        Why::Idle => vec![Effect::Say(Say::Idling), changed(from, Phase::Down)],
     };
     effects.extend([Effect::Say(Say::Terminating), Effect::Terminate]);
     (State::Stopping { until: now + times.exit, killed: false }, effects)
@@ -359,6 +432,20 @@ fn stop(from: Phase, why: Why, now: Duration, times: &Times) -> Next {
 /// Its first process is gone without having been told to: what it left behind is killed.
 fn after_exit(exit: Exit) -> Vec<Effect> {
     vec![Effect::Say(Say::Exited(exit)), Effect::Kill, Effect::AwaitEmpty]
+}
+
+/// What is left of it is killed: a dyno that lost a part for want of memory is no longer what it was.
+fn out_of_memory(memory: Memory) -> Vec<Effect> {
+    let said = [Say::Running(memory), Say::OutOfMemory, Say::Killing].map(Effect::Say);
+    said.into_iter().chain([Effect::Kill]).collect()
+}
+
+fn end(input: Input) -> Vec<Effect> {
+    match input {
+        Input::Exited(exit) => after_exit(exit),
+        Input::OutOfMemory(memory) => out_of_memory(memory),
+        _ => vec![],
+    }
 }
 
 fn changed(from: Phase, to: Phase) -> Effect {

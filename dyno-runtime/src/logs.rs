@@ -2,10 +2,11 @@
 //!
 //! - [`LogLine`]: one line; its `Display` is the form of `heroku logs`.
 //! - [`Logs`]: the log of one app: the last [`HISTORY`] lines, and any number of [`Tail`]s.
-//! - [`Lines`]: bytes → lines, with a cap per line (pure).
+//! - [`Lines`]: bytes → lines, with a cap per line (pure). [`Flow`]: how much of them, and what was dropped (pure).
 //!
-//! A dyno never waits for a reader: what is written is read at once. The history forgets its oldest line; a tail that
-//! is too slow loses lines, and is told how many (L11, as on Heroku).
+//! A dyno never waits for a reader: what is written is read at once. A dyno that writes more than [`Flow`] lets through
+//! loses lines, and the log says how many (L10), so that it takes neither the machine nor the others' place. The
+//! history forgets its oldest line; a tail that is too slow loses lines, and is told how many (L11, as on Heroku).
 //!
 //! Bounds: at most [`HISTORY`] + [`TAIL`] lines of [`MAX_LINE`] bytes are kept for one app, 25 MB if every line is full.
 
@@ -13,12 +14,16 @@ use std::{
     collections::VecDeque,
     fmt, io,
     sync::{Mutex, PoisonError},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use busbar_registry::DynoName;
 use bytes::Bytes;
-use tokio::{io::AsyncReadExt as _, net::unix::pipe, sync::broadcast};
+use tokio::{io::AsyncReadExt as _, net::unix::pipe, sync::broadcast, time::timeout};
+
+pub use self::flow::Flow;
+
+pub mod flow;
 
 /// How many lines of an app are remembered (Heroku's value).
 pub const HISTORY: usize = 1500;
@@ -76,6 +81,14 @@ impl LogLine {
     pub fn heroku(speaker: Speaker, text: impl Into<String>) -> Self {
         let text = Bytes::from(text.into());
         Self { at: SystemTime::now(), source: Source::Heroku, speaker, stream: Stream::Stdout, text }
+    }
+
+    /// `Error L10 (output buffer overflow): 7 messages dropped since 2013-04-24T01:30:26+00:00.`
+    pub fn dropped(speaker: Speaker, messages: u64, since: SystemTime) -> Self {
+        let since = jiff::Timestamp::try_from(since).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S");
+        let text =
+            format!("Error L10 (output buffer overflow): {messages} messages dropped since {since}+00:00.");
+        Self::heroku(speaker, text)
     }
 
     /// Writes the line as it is, bytes and all, with a line end.
@@ -189,6 +202,16 @@ impl Lines {
         self.fill(bytes, &mut line);
     }
 
+    /// Forgets a line that has begun; gives its length.
+    pub fn forget(&mut self) -> usize {
+        std::mem::take(&mut self.rest).len()
+    }
+
+    /// Whether the beginning of a line waits for its end.
+    pub fn has_begun(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
     /// Gives the last line if its end never came.
     pub fn finish(self, mut line: impl FnMut(Bytes)) {
         if !self.rest.is_empty() {
@@ -208,14 +231,40 @@ impl Lines {
     }
 }
 
-/// Reads all that a dyno writes to one of its streams, until it is closed.
-pub(crate) async fn carry(mut from: pipe::Receiver, mut line: impl FnMut(Bytes)) {
-    let (mut lines, mut buffer) = (Lines::default(), vec![0; 16 * 1024]);
-    // An error of a pipe is its end.
-    while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        lines.feed(buffer.get(..n).unwrap_or_default(), &mut line);
+/// Reads all that a dyno writes to one of its streams, until it is closed. `lost` is told of what was dropped.
+pub(crate) async fn carry(
+    mut from: pipe::Receiver,
+    mut line: impl FnMut(Bytes),
+    mut lost: impl FnMut(u64, SystemTime),
+) {
+    let (mut lines, mut flow, mut buffer) = (Lines::default(), Flow::default(), vec![0; 16 * 1024]);
+    let began = Instant::now();
+    loop {
+        // What is missing is told also when nothing more comes.
+        let read = match flow.tells_in(began.elapsed()) {
+            Some(soon) => timeout(soon, from.read(&mut buffer)).await,
+            None => Ok(from.read(&mut buffer).await),
+        };
+        let bytes = match read {
+            Err(_quiet) => &[],
+            Ok(Ok(n @ 1..)) => buffer.get(..n).unwrap_or_default(),
+            // An error of a pipe is its end.
+            Ok(_) => break,
+        };
+        let now = began.elapsed();
+        let passed = flow.pass((now, SystemTime::now()), bytes, &mut lines);
+        lines.feed(passed, |text| {
+            flow.count_line();
+            line(text);
+        });
+        if let Some((messages, since)) = flow.told(now) {
+            lost(messages, since);
+        }
     }
     lines.finish(line);
+    if let Some((messages, since)) = flow.finish() {
+        lost(messages, since);
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     cgroup::Enforcement,
-    register::{AtOnce, Drained},
+    register::{AtOnce, Demand, Drained},
 };
 
 /// The first argument by which a program knows that it is to be [`crate::init::main`].
@@ -41,6 +41,8 @@ pub struct RuntimeOptions {
     pub lease: Duration,
     /// Says when a dyno that gets no new requests has none in flight. Default: at once.
     pub drained: Arc<dyn Drained>,
+    /// Says whether anybody asks for an app. Default: nobody knows, so that no app can be idle.
+    pub demand: Option<Arc<dyn Demand>>,
 }
 
 impl Default for RuntimeOptions {
@@ -54,14 +56,24 @@ impl Default for RuntimeOptions {
             environment: BaseEnvironment::default(),
             lease: Duration::from_secs(10),
             drained: Arc::new(AtOnce),
+            demand: None,
         }
     }
 }
 
 impl fmt::Debug for RuntimeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instance, state_directory, init, cgroups, isolation, environment, lease, drained: _ } =
-            self;
+        let Self {
+            instance,
+            state_directory,
+            init,
+            cgroups,
+            isolation,
+            environment,
+            lease,
+            drained: _,
+            demand: _,
+        } = self;
         let mut shown = f.debug_struct("RuntimeOptions");
         shown.field("instance", instance).field("state_directory", state_directory).field("init", init);
         shown.field("cgroups", cgroups).field("isolation", isolation).field("environment", environment);

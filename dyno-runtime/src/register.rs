@@ -2,7 +2,8 @@
 //!
 //! - [`accepting`]: returns when `$PORT` accepts connections.
 //! - [`Membership`]: one registered dyno: its lease is renewed at a third of its time, and taken anew when it is lost.
-//! - [`Drained`]: who knows whether requests are in flight; the program that has the router supplies it.
+//! - [`Drained`], [`Demand`]: who knows whether requests are in flight, or wait; the program that has the router supplies
+//!   them.
 //! - [`report_web`]: tells the registry about the web dynos that are not registered.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -42,9 +43,19 @@ pub struct Draining {
 /// Knows when no request is in flight at a dyno.
 #[async_trait]
 pub trait Drained: Send + Sync + 'static {
-    /// Returns when the routers have seen `dyno.revision` and no request is in flight at it. It is given up after
-    /// [`crate::life::Times::drain`], so it must be cancel safe.
-    async fn drained(&self, dyno: Draining);
+    /// Returns when the routers have seen `dyno.revision`, so that nothing new is sent to it; what it returns ends when
+    /// no request is in flight at it either. Both are given up after [`crate::life::Times::drain`], so they must be
+    /// cancel safe. From the first on another dyno may be registered under the same name.
+    async fn unrouted(&self, dyno: Draining) -> BoxFuture<'static, ()>;
+}
+
+/// Knows whether anybody asks for an app.
+#[async_trait]
+pub trait Demand: Send + Sync + 'static {
+    /// Returns when for `span`, from now on, no request of the app has come in and none was in flight. Cancel safe.
+    async fn quiet(&self, app: &AppName, span: Duration);
+    /// Returns when a request of the app waits for a dyno. Cancel safe.
+    async fn wanted(&self, app: &AppName);
 }
 
 /// Takes every dyno to be drained at once: for programs without a router of their own.
@@ -53,7 +64,9 @@ pub struct AtOnce;
 
 #[async_trait]
 impl Drained for AtOnce {
-    async fn drained(&self, _dyno: Draining) {}
+    async fn unrouted(&self, _dyno: Draining) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
 }
 
 /// Returns when a connection to the port on this machine is accepted. Cancel safe.
@@ -72,6 +85,12 @@ pub async fn accepting(port: u16) {
     }
 }
 
+/// Who is told that nothing new comes, and that no request is in flight. Dropped, it is told as well.
+struct Leaving {
+    unrouted: oneshot::Sender<()>,
+    left: oneshot::Sender<()>,
+}
+
 /// One registered dyno.
 #[derive(Debug)]
 pub(crate) struct Membership {
@@ -80,7 +99,7 @@ pub(crate) struct Membership {
 }
 
 enum Order {
-    Drain(oneshot::Sender<()>),
+    Drain(Leaving),
     End,
 }
 
@@ -109,12 +128,16 @@ impl Membership {
         (Self { orders, task: tokio::spawn(keeper.keep(from)) }, has_joined)
     }
 
-    /// No new requests; returns when none is in flight, or when it was not registered.
-    pub(crate) fn drain(&self) -> BoxFuture<'static, ()> {
-        let (done, drained) = oneshot::channel();
-        let _ended = self.orders.try_send(Order::Drain(done));
-        Box::pin(async move {
-            let _drained_or_ended = drained.await;
+    /// No new requests. The first of what it returns ends when there will be none, the second when none is in flight
+    /// either; both end also when it was not registered.
+    pub(crate) fn drain(&self) -> [BoxFuture<'static, ()>; 2] {
+        let (unrouted, is_unrouted) = oneshot::channel();
+        let (left, has_left) = oneshot::channel();
+        let _ended = self.orders.try_send(Order::Drain(Leaving { unrouted, left }));
+        [is_unrouted, has_left].map(|told| -> BoxFuture<'static, ()> {
+            Box::pin(async move {
+                let _told_or_ended = told.await;
+            })
         })
     }
 
@@ -145,7 +168,7 @@ struct Keeper {
     /// How long to wait after the next failure.
     backoff: Duration,
     /// Draining: it must not be registered anew.
-    leaving: Option<(BoxFuture<'static, ()>, Option<oneshot::Sender<()>>)>,
+    leaving: Option<BoxFuture<'static, ()>>,
 }
 
 impl Keeper {
@@ -153,7 +176,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Drain(done)) => self.drain(done).await,
+                    Some(Order::Drain(who)) => self.drain(who).await,
                     Some(Order::End) | None => break,
                 },
                 () = no_request_in_flight(&mut self.leaving) => {}
@@ -197,25 +220,32 @@ impl Keeper {
         }
     }
 
-    async fn drain(&mut self, done: oneshot::Sender<()>) {
-        let nothing: BoxFuture<'static, ()> = Box::pin(async {});
-        let Some(lease) = &self.lease else {
-            self.leaving = Some((nothing, Some(done)));
-            return;
+    async fn drain(&mut self, Leaving { unrouted, left }: Leaving) {
+        let draining = match &self.lease {
+            None => None,
+            Some(lease) => match call(self.registry.drain(&lease.id)).await {
+                Ok(revision) => {
+                    let Registration { app, dyno, address, .. } = self.registration.clone();
+                    Some(Draining { app, dyno, address, generation: lease.generation, revision })
+                }
+                Err(refusal) => {
+                    self.warn("drain", &refusal);
+                    None
+                }
+            },
         };
-        let drained = match call(self.registry.drain(&lease.id)).await {
-            Ok(revision) => {
-                let Registration { app, dyno, address, .. } = self.registration.clone();
-                let dyno = Draining { app, dyno, address, generation: lease.generation, revision };
-                let hook = Arc::clone(&self.drained);
-                Box::pin(async move { hook.drained(dyno).await })
-            }
-            Err(refusal) => {
-                self.warn("drain", &refusal);
-                nothing
-            }
-        };
-        self.leaving = Some((drained, Some(done)));
+        let hook = Arc::clone(&self.drained);
+        self.leaving = Some(Box::pin(async move {
+            let none_in_flight = match draining {
+                Some(dyno) => hook.unrouted(dyno).await,
+                None => Box::pin(async {}),
+            };
+            let _nobody_asks = unrouted.send(());
+            none_in_flight.await;
+            let _gave_up = left.send(());
+            // There is nothing after it.
+            std::future::pending::<()>().await;
+        }));
     }
 
     fn warn(&self, deed: &str, refusal: &Refusal) {
@@ -224,14 +254,11 @@ impl Keeper {
     }
 }
 
-/// Waits for the hook once, and tells who asked. Cancel safe: the hook goes on where it was.
-async fn no_request_in_flight(leaving: &mut Option<(BoxFuture<'static, ()>, Option<oneshot::Sender<()>>)>) {
+/// Goes on with the hook. Cancel safe: it goes on where it was.
+async fn no_request_in_flight(leaving: &mut Option<BoxFuture<'static, ()>>) {
     match leaving {
-        Some((drained, done @ Some(_))) => {
-            drained.await;
-            let _gave_up = done.take().map(|done| done.send(()));
-        }
-        _ => std::future::pending().await,
+        Some(leaving) => leaving.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,11 +5,13 @@
 //!   [`Runtime::stop_app`]: one app.
 //! - [`Runtime::shutdown`] stops everything, in order.
 //!
-//! One task per app ([`app`]) decides; one task per life of a dyno ([`dyno`]) carries out what [`crate::life`] says.
+//! One task per app ([`app`]) decides; one task per life of a dyno ([`dyno`], [`driver`]) carries
+//! out what [`crate::life`] says.
 //! A runtime that is dropped without a shutdown stops its dynos in the background, for as long as tokio runs; what a
 //! killed one leaves is removed by the next one.
 
 mod app;
+mod driver;
 mod dyno;
 mod state;
 
@@ -40,6 +42,7 @@ use crate::{
     logs::{LogLine, Logs, Tail},
     options::RuntimeOptions,
     ports::Ports,
+    rollout::Replacement,
 };
 
 /// Apps whose dynos are started, watched, started again and stopped.
@@ -93,6 +96,11 @@ pub enum RuntimeError {
     /// Limits were asked for, control groups are required, and the machine cannot keep them.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// The app is to be idle when nobody asks for it, and nobody here knows that.
+    #[error(
+        "app {0} cannot be idle: the router that knows whether somebody asks for it is elsewhere; leave idle_after out"
+    )]
+    NoDemand(AppName),
     /// The app is being stopped.
     #[error("app {0} is being stopped; deploy it again when it is gone")]
     Stopping(AppName),
@@ -216,10 +224,13 @@ impl Runtime {
     /// The app has to be in the registry. Returns when its dynos are being started.
     ///
     /// # Errors
-    /// [`RuntimeError::Formation`], [`RuntimeError::Cgroup`], [`RuntimeError::Stopping`].
+    /// [`RuntimeError::Formation`], [`RuntimeError::Cgroup`], [`RuntimeError::NoDemand`], [`RuntimeError::Stopping`].
     pub async fn deploy(&self, definition: AppDefinition) -> Result<(), RuntimeError> {
         definition.formation.check_against(&definition.procfile)?;
         self.check_limits(&definition)?;
+        if definition.idle_after.is_some() && self.house.options.demand.is_none() {
+            return Err(RuntimeError::NoDemand(definition.name));
+        }
         let app = definition.name.clone();
         let definition = Arc::new(definition);
         let commands = {
@@ -244,13 +255,18 @@ impl Runtime {
         ask(app, &self.commands(app)?, |reply| Command::Scale(changes, reply)).await?
     }
 
-    /// Replaces dynos by new ones, which start at the moment the old ones begin to stop. A dyno that waits for its
-    /// restart after a crash starts at once.
+    /// Replaces dynos by new ones as the app's [`Replacement`] says, or as `how` says instead. A dyno that waits for its
+    /// restart after a crash starts at once. Returns when that has begun.
     ///
     /// # Errors
     /// [`RuntimeError::UnknownApp`], [`RuntimeError::NoSuchDyno`], [`RuntimeError::Stopping`].
-    pub async fn restart(&self, app: &AppName, which: Which) -> Result<(), RuntimeError> {
-        ask(app, &self.commands(app)?, |reply| Command::Restart(which, reply)).await?
+    pub async fn restart(
+        &self,
+        app: &AppName,
+        which: Which,
+        how: Option<Replacement>,
+    ) -> Result<(), RuntimeError> {
+        ask(app, &self.commands(app)?, |reply| Command::Restart(which, how, reply)).await?
     }
 
     /// The dynos of an app, by name.

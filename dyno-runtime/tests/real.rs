@@ -16,6 +16,7 @@ use dyno_runtime::{
     AppDefinition, ConfigVars, Drained, Draining, Enforcement, InitProgram, Limits, Phase, RestartPolicy,
     Runtime, RuntimeOptions, Times, Which, logs,
 };
+use futures_util::future::BoxFuture;
 use support::{House, LONG, both_modes, cgroups_work, eventually, pid_in, runs, supervise};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -72,20 +73,21 @@ async fn a_web_dyno_starts_registers_drains_and_stops_in_order() {
 
 struct Gate {
     asked: Notify,
-    open: Semaphore,
+    open: Arc<Semaphore>,
 }
 
 #[async_trait]
 impl Drained for Gate {
-    async fn drained(&self, _: Draining) {
+    async fn unrouted(&self, _: Draining) -> BoxFuture<'static, ()> {
         self.asked.notify_one();
-        self.open.acquire().await.unwrap().forget();
+        let open = Arc::clone(&self.open);
+        Box::pin(async move { open.acquire().await.unwrap().forget() })
     }
 }
 
 #[tokio::test]
 async fn a_dyno_with_requests_in_flight_gets_no_sigterm_before_they_are_answered() {
-    let gate = Arc::new(Gate { asked: Notify::new(), open: Semaphore::new(0) });
+    let gate = Arc::new(Gate { asked: Notify::new(), open: Arc::new(Semaphore::new(0)) });
     let hook: Arc<Gate> = Arc::clone(&gate);
     let house = House::open(|options| options.drained = hook).await;
     let mut log = house.run(&format!("{WEB}\nworker: sleep 600"), |_| {}).await;
@@ -363,7 +365,7 @@ async fn scaling_and_restarting_change_just_those_dynos() {
     };
     let before = pids(house.runtime.ps(&house.app).await.unwrap());
 
-    house.runtime.restart(&house.app, Which::Dyno("a.2".parse().unwrap())).await.unwrap();
+    house.runtime.restart(&house.app, Which::Dyno("a.2".parse().unwrap()), None).await.unwrap();
     log.until_nth(5, "starting to up").await;
     log.until("exited").await;
     assert_eq!(log.with("a.2]: Restarting").len(), 1);
@@ -384,7 +386,7 @@ async fn scaling_and_restarting_change_just_those_dynos() {
     };
     assert_eq!([same("a.1"), same("a.2"), same("b.1")], [true, false, true]);
     let none = Which::Type("c".parse().unwrap());
-    assert!(house.runtime.restart(&house.app, none).await.is_err());
+    assert!(house.runtime.restart(&house.app, none, None).await.is_err());
     house.close().await;
 }
 

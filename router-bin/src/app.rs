@@ -1,7 +1,7 @@
 //! What runs for as long as it is not told to stop, put together in the order in which it starts.
 //!
 //! - [`router()`]: `busbar router`. [`up()`]: `busbar up`. [`runtime()`]: `busbar runtime`. Each is a checklist.
-//! - [`edge`]: the router's server; [`feed`]: the registry → its table; [`drained`]: its table → the runtime.
+//! - [`edge`]: the router's server; [`feed`]: the registry → its table; [`drained`], [`demand`]: its table → the runtime.
 //! - [`certificates`]: what is shown to clients that speak TLS, read again when its files change.
 //! - [`access_log`]: where its lines go; [`printer`]: what `up` shows.
 //! - [`local`]: the app of a directory; [`dynos`]: what the admin API asks it.
@@ -10,6 +10,7 @@
 
 pub(crate) mod access_log;
 mod certificates;
+mod demand;
 mod drained;
 mod dynos;
 mod edge;

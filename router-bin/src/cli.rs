@@ -2,6 +2,7 @@
 
 mod ask;
 mod completions;
+mod life;
 mod limits;
 mod logs;
 mod man;
@@ -20,7 +21,7 @@ mod version;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::{limits::DynoLimits, runtime::Runtime, sizes::Sizes, up::Up};
+pub(crate) use self::{life::LifeFlags, limits::DynoLimits, runtime::Runtime, sizes::Sizes, up::Up};
 use crate::failure::Failure;
 
 /// An HTTP router for apps made of dynos.

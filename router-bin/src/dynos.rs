@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use busbar_registry::{DynoName, NameError, ProcessType};
-use dyno_runtime::{LogLine, RuntimeError, ScaleChange, Tail, Which};
+use dyno_runtime::{LogLine, Replacement, RuntimeError, ScaleChange, Tail, Which};
 
 use crate::admin::api::{ProcessGroup, Restarted, Scaled};
 
@@ -14,8 +14,8 @@ pub(crate) trait Dynos: Send + Sync {
     async fn ps(&self) -> Result<Vec<ProcessGroup>, RuntimeError>;
     /// Changes how many there should be, and says how many there should be now.
     async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError>;
-    /// Restarts them.
-    async fn restart(&self, target: Target) -> Result<Restarted, RuntimeError>;
+    /// Restarts them, as the app says, or as `how` says instead.
+    async fn restart(&self, target: Target, how: Option<Replacement>) -> Result<Restarted, RuntimeError>;
     /// The last `most` lines, and those that follow. `None` when they are gone.
     fn logs(&self, most: usize) -> Option<(Vec<LogLine>, Tail)>;
 }

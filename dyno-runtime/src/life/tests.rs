@@ -133,12 +133,60 @@ fn a_dyno_told_to_stop_while_it_crashes_is_down() {
     assert_eq!(live(false, &inputs).0.phase(), Phase::Down);
 }
 
+#[test]
+fn a_held_dyno_is_registered_only_when_it_may_go() {
+    let held = Life::created(true, Times::default()).held();
+    let (life, _) = held.on(secs(0), Input::Launched);
+    let (booted, effects) = life.on(secs(3), Input::Accepting);
+    assert_eq!((booted.phase(), booted.wake(), effects), (Phase::Starting, None, vec![Effect::Booted]));
+    let (up, effects) = booted.on(secs(90), Input::Go);
+    assert_eq!(
+        (up.phase(), effects),
+        (Phase::Up, vec![changed(Phase::Starting, Phase::Up), Effect::Register])
+    );
+    let (early, _) = life.on(secs(2), Input::Go);
+    assert_eq!(early.on(secs(3), Input::Accepting).0.phase(), Phase::Up, "it was let go before it was ready");
+    assert_eq!(booted.on(secs(4), Input::Exited(Exit::Code(1))).0.phase(), Phase::Crashed);
+    assert_eq!(booted.on(secs(4), Input::Stop(Why::Down)).0.phase(), Phase::Stopping);
+}
+
+#[test]
+fn a_process_killed_for_want_of_memory_is_r15_and_takes_the_whole_dyno_with_it() {
+    let oom = Input::OutOfMemory(Memory { used: 1029 << 20, quota: 512 << 20 });
+    let killed = Input::Exited(Exit::Signal(9));
+    let inputs = [(0, Input::Launched), (1, Input::Accepting), (9, oom), (9, killed), (9, Input::Empty)];
+    let (life, effects) = live(true, &inputs);
+    assert_eq!((life.phase(), effects[3]), (Phase::Crashed, Effect::Deregister));
+    assert!(effects.contains(&Effect::Kill));
+    assert_eq!(
+        said(&effects)[1..],
+        [
+            "Process running mem=1029M(201.0%)",
+            "Error R15 (Memory quota vastly exceeded)",
+            "Stopping process with SIGKILL",
+            "Process exited with status 137",
+            "State changed from up to crashed",
+        ]
+    );
+}
+
+#[test]
+fn cycling_and_idling_say_so_in_herokus_words() {
+    let stop = |why| said(&live(false, &[(0, Input::Launched), (9, Input::Stop(why))]).1)[1..3].to_vec();
+    assert_eq!(stop(Why::Cycle), ["Cycling", "State changed from up to starting"]);
+    assert_eq!(stop(Why::Idle), ["Idling", "State changed from up to down"]);
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
         Just(Input::Accepting),
         Just(Input::Left),
         Just(Input::Stop(Why::Down)),
         Just(Input::Stop(Why::Restart)),
+        Just(Input::Stop(Why::Idle)),
+        Just(Input::Stop(Why::Cycle)),
+        Just(Input::Go),
+        Just(Input::OutOfMemory(Memory { used: 3, quota: 1 })),
         Just(Input::Time),
         (0..3i32).prop_map(|code| Input::Exited(Exit::Code(code))),
         Just(Input::Empty),
@@ -149,9 +197,13 @@ proptest! {
     #[test]
     fn whatever_happens_registering_is_undone_before_sigterm_and_the_end_comes(
         web: bool,
+        held: bool,
         inputs in prop::collection::vec((0u64..40, any_input()), 0..20),
     ) {
-        let mut life = Life::created(web, Times::default()).on(Duration::ZERO, Input::Launched).0;
+        let life = Life::created(web, Times::default());
+        let life = if held { life.held() } else { life };
+        let mut life = life.on(Duration::ZERO, Input::Launched).0;
+        let mut gone = !held;
         let (mut now, mut registered, mut terminated, mut exited) = (0, false, 0, false);
         let tail = [(0, Input::Stop(Why::Down)), (31, Input::Time), (31, Input::Time), (0, Input::Exited(Exit::Signal(9))), (0, Input::Empty)];
         for (later, input) in inputs.into_iter().chain(tail) {
@@ -161,12 +213,13 @@ proptest! {
                 Input::Empty if !exited => continue,
                 _ => now += later,
             }
+            gone |= input == Input::Go;
             let ended = life.has_ended();
             let (next, effects) = life.on(secs(now), input);
             prop_assert!(!ended || effects.is_empty());
             for effect in effects {
                 match effect {
-                    Effect::Register => { prop_assert!(web && !registered); registered = true; }
+                    Effect::Register => { prop_assert!(web && gone && !registered); registered = true; }
                     Effect::Deregister => registered = false,
                     Effect::Terminate => { prop_assert!(!registered); terminated += 1; }
                     _ => {}

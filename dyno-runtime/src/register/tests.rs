@@ -131,9 +131,9 @@ struct Never;
 
 #[async_trait]
 impl Drained for Never {
-    async fn drained(&self, dyno: Draining) {
+    async fn unrouted(&self, dyno: Draining) -> BoxFuture<'static, ()> {
         assert_eq!(dyno.revision, Revision(7));
-        std::future::pending::<()>().await;
+        Box::pin(std::future::pending())
     }
 }
 
@@ -142,7 +142,9 @@ async fn while_it_drains_the_lease_is_renewed_and_the_hook_is_waited_for() {
     let registry = Arc::new(Told::default());
     let membership = begin(&registry, Arc::new(Never));
     sleep(Duration::from_millis(1)).await;
-    let waited = timeout(Duration::from_millis(3500), membership.drain()).await;
+    let [unrouted, left] = membership.drain();
+    unrouted.await;
+    let waited = timeout(Duration::from_millis(3500), left).await;
     assert!(waited.is_err(), "requests are in flight");
     assert_eq!(registry.take(), ["register", "drain", "renew"]);
     membership.over().await;
@@ -154,7 +156,8 @@ async fn a_drained_dyno_is_not_registered_anew() {
     let registry = Arc::new(Told::default());
     let membership = begin(&registry, Arc::new(AtOnce));
     sleep(Duration::from_millis(1)).await;
-    membership.drain().await;
+    let [_unrouted, left] = membership.drain();
+    left.await;
     registry.refusals.lock().unwrap().push(Refusal::LeaseGone);
     sleep(Duration::from_secs(60)).await;
     membership.over().await;

@@ -1,9 +1,17 @@
 //! One app: decides which of its dynos run. It never waits for a dyno; dynos send it events.
+//!
+//! - [`Actor`]: obeys commands, hears dynos, keeps times. [`Slot`]: a dyno of the formation; [`Live`]: one life of it.
+//! - [`replace`]: new dynos in place of old ones, a few at a time or with preboot. [`idle`]: none while nobody asks.
+//! - [`status`]: what `ps` shows and the registry is told.
+
+mod idle;
+mod replace;
+mod status;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use busbar_registry::{DynoName, ProcessType, WebFormation};
@@ -13,9 +21,10 @@ use tokio::{
     time::Instant,
 };
 
+use self::idle::Idleness;
 use super::{
     DynoStatus, House, RuntimeError, Which,
-    dyno::{self, Event, News, Plan},
+    dyno::{self, Event, News, Order, Plan},
 };
 use crate::{
     cgroup::{Cgroup, Limits},
@@ -25,6 +34,7 @@ use crate::{
     logs::{LogLine, Logs, Speaker},
     register::report_web,
     restart::CrashRecord,
+    rollout::{Replacement, Rollout},
     size::Size,
 };
 
@@ -32,7 +42,7 @@ use crate::{
 pub(super) enum Command {
     Deploy(Arc<AppDefinition>, oneshot::Sender<()>),
     Scale(Vec<ScaleChange>, oneshot::Sender<Result<Formation, RuntimeError>>),
-    Restart(Which, oneshot::Sender<Result<(), RuntimeError>>),
+    Restart(Which, Option<Replacement>, oneshot::Sender<Result<(), RuntimeError>>),
     Ps(oneshot::Sender<Vec<DynoStatus>>),
 }
 
@@ -46,6 +56,11 @@ pub(super) struct Actor {
     slots: BTreeMap<DynoName, Slot>,
     /// The dynos there are, by generation: those of the slots, and those that are on their way out.
     lives: BTreeMap<u64, Live>,
+    rollout: Rollout,
+    /// How, and why, those of the rollout are replaced.
+    how: Replacement,
+    why: Why,
+    idleness: Idleness,
     events: mpsc::Sender<Event>,
     from_dynos: mpsc::Receiver<Event>,
     web: watch::Sender<WebFormation>,
@@ -55,12 +70,15 @@ pub(super) struct Actor {
 /// One dyno of the formation, over all its lives.
 #[derive(Debug, Default)]
 struct Slot {
-    /// Its present life; none while it waits for its restart.
+    /// Its present life; none while it waits for its restart, or is idle.
     generation: Option<u64>,
+    /// The life that takes its place when it is ready (preboot).
+    successor: Option<u64>,
     record: CrashRecord,
     crashes: u32,
     crashed_at: Option<SystemTime>,
     restart_at: Option<Instant>,
+    idle_since: Option<SystemTime>,
     last_exit: Option<Exit>,
 }
 
@@ -69,11 +87,14 @@ struct Live {
     dyno: DynoName,
     command: String,
     limits: Limits,
-    orders: mpsc::Sender<Why>,
+    orders: mpsc::Sender<Order>,
     phase: Phase,
     draining: bool,
     registered: bool,
+    /// It is held, and `$PORT` accepts.
+    booted: bool,
     since: SystemTime,
+    cycle_at: Option<Instant>,
     pid: Option<i32>,
     port: Option<u16>,
     cgroup: Option<Cgroup>,
@@ -85,22 +106,38 @@ impl Actor {
         let (web, changes) = watch::channel(WebFormation::default());
         let reporter =
             tokio::spawn(report_web(Arc::clone(&house.registry.0), definition.name.clone(), changes));
-        let formation = Formation::default();
-        let (slots, lives) = (BTreeMap::new(), BTreeMap::new());
-        Self { house, logs, definition, formation, slots, lives, events, from_dynos, web, reporter }
+        Self {
+            house,
+            logs,
+            definition,
+            formation: Formation::default(),
+            slots: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            rollout: Rollout::default(),
+            how: Replacement::default(),
+            why: Why::Restart,
+            idleness: Idleness::Never,
+            events,
+            from_dynos,
+            web,
+            reporter,
+        }
     }
 
     /// Obeys until nobody can command it any more; then stops all dynos and returns when none is left.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            let due = self.slots.values().filter_map(|slot| slot.restart_at).min();
+            let restart = self.slots.values().filter_map(|slot| slot.restart_at).min();
+            let cycle = self.next_to_cycle().map(|(at, _)| at);
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => break,
                 },
                 Some(event) = self.from_dynos.recv() => self.hear(event),
-                () = at(due) => self.start_those_due(),
+                () = at(restart) => self.start_those_due(),
+                () = at(cycle) => self.cycle(),
+                () = self.idleness.turns() => self.turn(),
             }
             self.report();
         }
@@ -117,8 +154,8 @@ impl Actor {
             Command::Scale(changes, reply) => {
                 let _ = reply.send(self.scale(&changes));
             }
-            Command::Restart(which, reply) => {
-                let _ = reply.send(self.restart(&which));
+            Command::Restart(which, how, reply) => {
+                let _ = reply.send(self.restart(&which, how));
             }
             Command::Ps(reply) => {
                 let _ = reply.send(self.ps());
@@ -131,9 +168,8 @@ impl Actor {
         self.formation = definition.formation.clone();
         self.definition = definition;
         self.adjust();
-        for dyno in old {
-            self.replace(&dyno);
-        }
+        self.replace_all(old, self.definition.replacement, Why::Restart);
+        self.wake();
     }
 
     fn scale(&mut self, changes: &[ScaleChange]) -> Result<Formation, RuntimeError> {
@@ -143,6 +179,9 @@ impl Actor {
         self.adjust();
         for (process_type, _) in next.iter().filter(|(t, share)| before.size(t) != share.size) {
             self.resize(process_type);
+        }
+        if !changes.is_empty() {
+            self.wake();
         }
         Ok(next)
     }
@@ -161,13 +200,15 @@ impl Actor {
                 // Its group is being made, with the limits of before.
                 None => !limited,
             };
-            if !updated {
+            if updated {
+                let _gone = live.orders.try_send(Order::Quota(limits.memory));
+            } else {
                 refused.push((*generation, live.dyno.clone()));
             }
         }
         for (generation, dyno) in refused {
             if self.slots.get(&dyno).is_some_and(|slot| slot.generation == Some(generation)) {
-                self.replace(&dyno);
+                self.replace(&dyno, Why::Restart);
             }
         }
     }
@@ -178,25 +219,16 @@ impl Actor {
         size.or(self.definition.limits)
     }
 
-    fn restart(&mut self, which: &Which) -> Result<(), RuntimeError> {
-        let chosen: Vec<DynoName> = self.slots.keys().filter(|dyno| which.has(dyno)).cloned().collect();
-        if chosen.is_empty() && *which != Which::All {
-            return Err(RuntimeError::NoSuchDyno { app: self.definition.name.clone(), which: which.clone() });
-        }
-        for dyno in &chosen {
-            self.replace(dyno);
-        }
-        Ok(())
-    }
-
     /// Makes the slots those of the formation.
     fn adjust(&mut self) {
         let running: BTreeSet<DynoName> = self.slots.keys().cloned().collect();
         for step in reconcile(&self.formation, &running) {
             match step {
                 Step::Stop(dyno) => {
-                    let slot = self.slots.remove(&dyno);
-                    self.tell(slot.and_then(|slot| slot.generation), Why::Down);
+                    self.rollout.forget(&dyno);
+                    let Some(slot) = self.slots.remove(&dyno) else { continue };
+                    self.tell(slot.generation, Order::Stop(Why::Down));
+                    self.tell(slot.successor, Order::Stop(Why::Down));
                 }
                 Step::Start(dyno) => {
                     self.slots.insert(dyno.clone(), Slot::default());
@@ -204,28 +236,26 @@ impl Actor {
                 }
             }
         }
+        self.advance();
     }
 
-    /// A new dyno in place of the present one, with a clean record. One that was scaled away stays away.
-    fn replace(&mut self, dyno: &DynoName) {
-        let Some(slot) = self.slots.get_mut(dyno) else { return };
-        let old = std::mem::take(slot);
-        match old.generation {
-            Some(generation) => self.tell(Some(generation), Why::Restart),
-            None => self.say(dyno, Say::Restarting),
-        }
-        self.start(dyno);
-    }
-
+    /// A new life in this slot.
     fn start(&mut self, dyno: &DynoName) {
-        let Some(command) = self.definition.procfile.command(&dyno.process_type).map(str::to_owned) else {
-            return;
-        };
+        let Some(generation) = self.begin(dyno, false) else { return };
+        if let Some(slot) = self.slots.get_mut(dyno) {
+            slot.generation = Some(generation);
+            (slot.restart_at, slot.idle_since) = (None, None);
+        }
+    }
+
+    /// A new life; `held`: it is not registered before it is let go.
+    fn begin(&mut self, dyno: &DynoName, held: bool) -> Option<u64> {
+        let command = self.definition.procfile.command(&dyno.process_type)?.to_owned();
         let generation = self.house.generations.fetch_add(1, Ordering::Relaxed);
-        let (orders, from) = mpsc::channel(2);
+        let (orders, from) = mpsc::channel(8);
         let limits = self.limits(&dyno.process_type);
         let definition = Arc::clone(&self.definition);
-        let plan = Plan { dyno: dyno.clone(), generation, command, limits, definition };
+        let plan = Plan { dyno: dyno.clone(), generation, command, limits, definition, held };
         let live = Live {
             dyno: dyno.clone(),
             command: plan.command.clone(),
@@ -234,23 +264,17 @@ impl Actor {
             phase: Phase::Created,
             draining: false,
             registered: false,
+            booted: false,
             since: SystemTime::now(),
+            cycle_at: self.definition.cycle.map(|period| Instant::now() + with_chance(period)),
             pid: None,
             port: None,
             cgroup: None,
         };
         self.lives.insert(generation, live);
-        if let Some(slot) = self.slots.get_mut(dyno) {
-            slot.generation = Some(generation);
-            slot.restart_at = None;
-        }
-        tokio::spawn(dyno::run(
-            Arc::clone(&self.house),
-            Arc::clone(&self.logs),
-            plan,
-            from,
-            self.events.clone(),
-        ));
+        let (house, logs) = (Arc::clone(&self.house), Arc::clone(&self.logs));
+        tokio::spawn(dyno::run(house, logs, plan, from, self.events.clone()));
+        Some(generation)
     }
 
     fn start_those_due(&mut self) {
@@ -266,109 +290,61 @@ impl Actor {
         self.start(dyno);
     }
 
-    fn tell(&self, generation: Option<u64>, why: Why) {
+    fn tell(&self, generation: Option<u64>, order: Order) {
         if let Some(live) = generation.and_then(|generation| self.lives.get(&generation)) {
-            // A life obeys its first order only, so a full queue loses nothing.
-            let _told_already = live.orders.try_send(why);
+            // A life obeys its first stop only, so a full queue loses nothing.
+            let _told_already = live.orders.try_send(order);
         }
     }
 
     fn hear(&mut self, Event { generation, news }: Event) {
         match news {
             News::Changed { phase, draining, pid, port, cgroup } => {
-                if let Some(live) = self.lives.get_mut(&generation) {
-                    if live.phase != phase {
-                        live.since = SystemTime::now();
-                    }
-                    (live.phase, live.draining, live.pid, live.port, live.cgroup) =
-                        (phase, draining, pid, port, cgroup);
+                let Some(live) = self.lives.get_mut(&generation) else { return };
+                if live.phase != phase {
+                    live.since = SystemTime::now();
+                }
+                (live.phase, live.draining, live.pid, live.port, live.cgroup) =
+                    (phase, draining, pid, port, cgroup);
+                if phase == Phase::Up && !live.dyno.process_type.is_web() {
+                    self.is_up(generation);
                 }
             }
             News::Registered => {
                 if let Some(live) = self.lives.get_mut(&generation) {
                     live.registered = true;
                 }
+                self.is_up(generation);
             }
-            News::Ended { up_for, exit } => {
-                let Some(Live { dyno, .. }) = self.lives.remove(&generation) else { return };
-                let Some(slot) = self.slots.get_mut(&dyno).filter(|slot| slot.generation == Some(generation))
-                else {
-                    return;
-                };
-                // It is still wanted: whatever it was, that was a crash.
-                let (record, wait) = slot.record.crashed(&self.definition.restart, up_for, fastrand::f64());
-                let now = SystemTime::now();
-                let crashes = slot.crashes.saturating_add(1);
-                *slot = Slot {
-                    generation: None,
-                    record,
-                    crashes,
-                    crashed_at: Some(now),
-                    restart_at: None,
-                    last_exit: exit,
-                };
-                if wait.is_zero() {
-                    self.start_again(&dyno);
-                } else {
-                    slot.restart_at = Some(Instant::now() + wait);
-                }
-            }
+            News::Booted => self.is_booted(generation),
+            News::Unrouted => self.is_unrouted(generation),
+            News::Ended { up_for, exit } => self.has_ended(generation, up_for, exit),
         }
     }
 
-    fn ps(&self) -> Vec<DynoStatus> {
-        let living = self.lives.values().map(|live| {
-            let slot = self.slots.get(&live.dyno);
-            DynoStatus {
-                dyno: live.dyno.clone(),
-                phase: live.phase,
-                since: live.since,
-                command: live.command.clone(),
-                pid: live.pid,
-                port: live.port,
-                memory: live
-                    .cgroup
-                    .as_ref()
-                    .and_then(|cgroup| cgroup.control().memory())
-                    .map(|memory| memory.used()),
-                quota: live.limits.memory,
-                crashes: slot.map_or(0, |slot| slot.crashes),
-                last_exit: slot.and_then(|slot| slot.last_exit),
-            }
-        });
-        let waiting =
-            self.slots.iter().filter(|(_, slot)| slot.generation.is_none()).map(|(dyno, slot)| DynoStatus {
-                dyno: dyno.clone(),
-                phase: Phase::Crashed,
-                since: slot.crashed_at.unwrap_or_else(SystemTime::now),
-                command: self.definition.procfile.command(&dyno.process_type).unwrap_or_default().to_owned(),
-                pid: None,
-                port: None,
-                memory: None,
-                quota: self.limits(&dyno.process_type).memory,
-                crashes: slot.crashes,
-                last_exit: slot.last_exit,
-            });
-        let mut all: Vec<DynoStatus> = living.chain(waiting).collect();
-        all.sort_by(|a, b| a.dyno.cmp(&b.dyno));
-        all
-    }
-
-    /// Tells the registry what it cannot see by itself, when that has changed. A dyno that is up counts as starting
-    /// until it is registered: at each moment a router sees the one or the other.
-    fn report(&self) {
-        let web = self.slots.iter().filter(|(dyno, _)| dyno.process_type.is_web());
-        let lives = web.map(|(_, slot)| slot.generation.and_then(|generation| self.lives.get(&generation)));
-        let mut now = WebFormation::default();
-        for live in lives {
-            now.quantity += 1;
-            match live.map(|live| (live.phase, live.registered)) {
-                Some((Phase::Created | Phase::Starting, _) | (Phase::Up, false)) => now.starting += 1,
-                Some((Phase::Crashed, _)) | None => now.crashed += 1,
-                Some((Phase::Up, true) | (Phase::Stopping | Phase::Down, _)) => {}
-            }
+    fn has_ended(&mut self, generation: u64, up_for: Duration, exit: Option<Exit>) {
+        let Some(Live { dyno, .. }) = self.lives.remove(&generation) else { return };
+        if self.makes_way(&dyno, generation) {
+            return;
         }
-        self.web.send_if_modified(|last| std::mem::replace(last, now) != now);
+        let Some(slot) = self.slots.get_mut(&dyno).filter(|slot| slot.generation == Some(generation)) else {
+            return;
+        };
+        // It is still wanted: whatever it was, that was a crash.
+        let (record, wait) = slot.record.crashed(&self.definition.restart, up_for, fastrand::f64());
+        let crashes = slot.crashes.saturating_add(1);
+        *slot = Slot {
+            record,
+            crashes,
+            crashed_at: Some(SystemTime::now()),
+            restart_at: (!wait.is_zero()).then(|| Instant::now() + wait),
+            last_exit: exit,
+            ..Slot::default()
+        };
+        if wait.is_zero() {
+            self.start_again(&dyno);
+        }
+        self.did_not_come_up(&dyno);
     }
 
     /// Web dynos first: what their last requests need should still be there.
@@ -395,13 +371,18 @@ impl Actor {
 
     fn tell_all(&self, which: impl Fn(&Live) -> bool) {
         for (generation, _) in self.lives.iter().filter(|(_, live)| which(live)) {
-            self.tell(Some(*generation), Why::Down);
+            self.tell(Some(*generation), Order::Stop(Why::Down));
         }
     }
 
     fn say(&self, dyno: &DynoName, say: Say) {
         self.logs.push(LogLine::heroku(Speaker::Dyno(dyno.clone()), say.to_string()));
     }
+}
+
+/// Up to 15 % longer, as on Heroku, so that dynos which started together do not end together.
+fn with_chance(period: Duration) -> Duration {
+    period.mul_f64(1.0 + 0.15 * fastrand::f64())
 }
 
 async fn at(due: Option<Instant>) {

@@ -1,23 +1,13 @@
-//! One life of one dyno: carries out what [`crate::life`] says, and tells it what happens.
+//! One life of one dyno: how it begins. What happens then is the [`Driver`]'s.
 
-use std::{
-    ffi::OsString,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
-use busbar_registry::{DynoName, Millis, Registration};
-use futures_util::future::BoxFuture;
-use rustix::process::Signal;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-    time::{Instant, sleep_until, timeout},
-};
+use busbar_registry::DynoName;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    House, KILL_LIMIT, StateError,
+    House, StateError,
+    driver::Driver,
     state::{Record, remove_group},
 };
 use crate::{
@@ -29,12 +19,8 @@ use crate::{
     options::shell,
     ports::Port,
     process::{Family, Identity, MARK},
-    register::{Membership, accepting},
     spawn::{Embryo, Launched, Process, SpawnError},
 };
-
-/// How long the last output of a dyno is waited for, once its processes are gone or its first one is.
-const OUTPUT_LIMIT: Duration = Duration::from_millis(200);
 
 /// What is to live.
 pub(super) struct Plan {
@@ -43,6 +29,19 @@ pub(super) struct Plan {
     pub(super) command: String,
     pub(super) limits: Limits,
     pub(super) definition: Arc<AppDefinition>,
+    /// It waits for [`Order::Go`] before it is registered.
+    pub(super) held: bool,
+}
+
+/// What a dyno is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    /// End. Of several the first counts.
+    Stop(Why),
+    /// It is held no longer.
+    Go,
+    /// It has another memory quota.
+    Quota(Option<u64>),
 }
 
 /// What an app hears from its dynos.
@@ -59,8 +58,12 @@ pub(super) enum News {
         port: Option<u16>,
         cgroup: Option<Cgroup>,
     },
+    /// `$PORT` accepts, and it is held.
+    Booted,
     /// The registry knows it now.
     Registered,
+    /// No router sends it anything new.
+    Unrouted,
     /// Nothing of it is left.
     Ended {
         up_for: Duration,
@@ -86,7 +89,7 @@ pub(super) async fn run(
     house: Arc<House>,
     logs: Arc<Logs>,
     plan: Plan,
-    orders: mpsc::Receiver<Why>,
+    orders: mpsc::Receiver<Order>,
     events: mpsc::Sender<Event>,
 ) {
     let generation = plan.generation;
@@ -108,13 +111,13 @@ pub(super) async fn run(
 
 /// Writes to the app's log.
 #[derive(Clone)]
-struct Teller {
+pub(super) struct Teller {
     logs: Arc<Logs>,
     speaker: Speaker,
 }
 
 impl Teller {
-    fn heroku(&self, text: String) {
+    pub(super) fn heroku(&self, text: String) {
         self.logs.push(LogLine::heroku(self.speaker.clone(), text));
     }
 
@@ -132,17 +135,20 @@ impl Teller {
             let at = std::time::SystemTime::now();
             self.logs.push(LogLine { at, source: Source::App, speaker: self.speaker.clone(), stream, text });
         };
-        logs::carry(from, line).await;
+        let lost = |messages, since| {
+            self.logs.push(LogLine::dropped(self.speaker.clone(), messages, since));
+        };
+        logs::carry(from, line, lost).await;
     }
 }
 
 /// What a running dyno consists of.
-struct Body {
-    key: String,
-    family: Family,
-    process: Process,
-    port: Option<Port>,
-    output: JoinSet<()>,
+pub(super) struct Body {
+    pub(super) key: String,
+    pub(super) family: Family,
+    pub(super) process: Process,
+    pub(super) port: Option<Port>,
+    pub(super) output: JoinSet<()>,
 }
 
 impl Body {
@@ -226,7 +232,7 @@ fn environment(
 }
 
 /// Removes what is left of a dyno without processes.
-async fn discard(house: &House, key: &str, family: &Family) {
+pub(super) async fn discard(house: &House, key: &str, family: &Family) {
     if let Some(cgroup) = &family.cgroup
         && let Err(error) = remove_group(cgroup).await
     {
@@ -234,221 +240,4 @@ async fn discard(house: &House, key: &str, family: &Family) {
         return tracing::warn!(%error, "a cgroup is left behind");
     }
     house.state.remove(key);
-}
-
-/// What the driver hears.
-enum Happened {
-    Input(Input),
-    Registered,
-}
-
-/// Between the machine and [`Life`].
-struct Driver<'a> {
-    house: &'a House,
-    plan: &'a Plan,
-    teller: Teller,
-    body: Body,
-    orders: mpsc::Receiver<Why>,
-    events: mpsc::Sender<Event>,
-    life: Life,
-    began: Instant,
-    up_since: Option<Instant>,
-    told: bool,
-    exit: Option<Exit>,
-    membership: Option<Membership>,
-    registered: Option<oneshot::Receiver<()>>,
-    /// What is waited for, and what it means when it comes.
-    awaited: Vec<(Input, BoxFuture<'static, ()>)>,
-}
-
-impl<'a> Driver<'a> {
-    fn new(
-        house: &'a House,
-        plan: &'a Plan,
-        teller: Teller,
-        body: Body,
-        orders: mpsc::Receiver<Why>,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
-        let life = Life::created(body.port.is_some(), plan.definition.times);
-        let (told, exit, up_since, began) = (false, None, None, Instant::now());
-        let (membership, registered, awaited) = (None, None, vec![]);
-        Self {
-            house,
-            plan,
-            teller,
-            body,
-            orders,
-            events,
-            life,
-            began,
-            up_since,
-            told,
-            exit,
-            membership,
-            registered,
-            awaited,
-        }
-    }
-
-    async fn live(mut self) -> News {
-        self.take(Input::Launched).await;
-        while !self.life.has_ended() {
-            match self.next().await {
-                Happened::Registered => self.tell_app(News::Registered).await,
-                Happened::Input(input) => self.take(input).await,
-            }
-        }
-        self.end().await
-    }
-
-    /// What happens next. An exit comes before anything else that happened at the same time.
-    async fn next(&mut self) -> Happened {
-        let wake = self.life.wake().map(|wake| self.began + wake);
-        tokio::select! {
-            biased;
-            () = self.body.process.ended(), if self.exit.is_none() => {
-                let exit = self.body.process.peek();
-                self.exit = Some(exit);
-                self.last_words().await;
-                Happened::Input(Input::Exited(exit))
-            }
-            why = self.orders.recv(), if !self.told => {
-                self.told = true;
-                Happened::Input(Input::Stop(why.unwrap_or(Why::Down)))
-            }
-            () = joined(&mut self.registered) => Happened::Registered,
-            input = first(&mut self.awaited) => Happened::Input(input),
-            () = sleep_until(wake.unwrap_or(self.began)), if wake.is_some() => Happened::Input(Input::Time),
-        }
-    }
-
-    async fn take(&mut self, input: Input) {
-        let before = (self.life.phase(), self.life.is_draining());
-        let (life, effects) = self.life.on(self.began.elapsed(), input);
-        self.life = life;
-        for effect in effects {
-            self.carry_out(effect).await;
-        }
-        let after = (self.life.phase(), self.life.is_draining());
-        if after.0 == Phase::Up && before.0 != Phase::Up {
-            self.up_since = Some(Instant::now());
-        }
-        if after != before {
-            self.tell_app(self.changed()).await;
-        }
-    }
-
-    async fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Say(say) => self.teller.heroku(say.to_string()),
-            Effect::Probe => {
-                let port = self.port().unwrap_or_default();
-                self.awaited.push((Input::Accepting, Box::pin(accepting(port))));
-            }
-            Effect::Register => self.register(),
-            Effect::Drain => {
-                let drained = self.membership.as_ref().map(Membership::drain);
-                self.awaited.push((Input::Left, drained.unwrap_or_else(|| Box::pin(async {}))));
-            }
-            Effect::Deregister => {
-                if let Some(membership) = &self.membership {
-                    membership.end();
-                }
-            }
-            Effect::Terminate => {
-                self.body.family.signal(Signal::TERM);
-            }
-            Effect::Kill => self.kill().await,
-            Effect::AwaitEmpty => {
-                let family = self.body.family.clone();
-                self.awaited.push((Input::Empty, Box::pin(async move { family.gone().await })));
-            }
-        }
-    }
-
-    fn register(&mut self) {
-        let Some(port) = self.port() else { return };
-        let ttl_ms = Millis(u64::try_from(self.house.options.lease.as_millis()).unwrap_or(u64::MAX));
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (app, dyno) = (self.plan.definition.name.clone(), self.plan.dyno.clone());
-        let registration = Registration { app, dyno, address: address.into(), ttl_ms };
-        let drained = Arc::clone(&self.house.options.drained);
-        let (membership, registered) =
-            Membership::begin(Arc::clone(&self.house.registry.0), registration, drained);
-        (self.membership, self.registered) = (Some(membership), Some(registered));
-    }
-
-    async fn kill(&mut self) {
-        if !self.body.family.kill(KILL_LIMIT).await {
-            tracing::error!(dyno = self.body.key, "processes are still there {KILL_LIMIT:?} after SIGKILL");
-        }
-    }
-
-    /// Its first process is gone: what it wrote last should stand before the line that says so.
-    async fn last_words(&mut self) {
-        let all = async { while self.body.output.join_next().await.is_some() {} };
-        let _others_still_write = timeout(OUTPUT_LIMIT, all).await;
-        let oom = self.body.family.cgroup.as_ref().map_or(0, |cgroup| cgroup.control().oom_kills());
-        if oom > 0 {
-            self.teller.heroku("Error R15 (Memory quota vastly exceeded)".to_owned());
-        }
-    }
-
-    async fn end(mut self) -> News {
-        self.body.process.reap();
-        let all = async { while self.body.output.join_next().await.is_some() {} };
-        if timeout(OUTPUT_LIMIT, all).await.is_err() {
-            tracing::warn!(
-                dyno = self.body.key,
-                "a process that left the dyno still holds its output; it is not read"
-            );
-        }
-        if let Some(membership) = self.membership.take() {
-            membership.over().await;
-        }
-        discard(self.house, &self.body.key, &self.body.family).await;
-        let up_for = self.up_since.map(|since| since.elapsed()).unwrap_or_default();
-        News::Ended { up_for, exit: self.exit }
-    }
-
-    fn changed(&self) -> News {
-        let pid = self.exit.is_none().then(|| self.body.process.pid.as_raw_pid());
-        let cgroup = self.body.family.cgroup.clone();
-        let (phase, draining) = (self.life.phase(), self.life.is_draining());
-        News::Changed { phase, draining, pid, port: self.port(), cgroup }
-    }
-
-    async fn tell_app(&mut self, news: News) {
-        let _app_is_gone = self.events.send(Event { generation: self.plan.generation, news }).await;
-    }
-
-    fn port(&self) -> Option<u16> {
-        self.body.port.as_ref().map(|port| port.number)
-    }
-}
-
-/// Hears once that the dyno is registered. Cancel safe.
-async fn joined(registered: &mut Option<oneshot::Receiver<()>>) {
-    let heard = match registered {
-        Some(receiver) => receiver.await,
-        None => std::future::pending().await,
-    };
-    *registered = None;
-    if heard.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Waits for the first of them, and forgets it. Cancel safe.
-async fn first(awaited: &mut Vec<(Input, BoxFuture<'static, ()>)>) -> Input {
-    let (input, at) = std::future::poll_fn(|context| {
-        let mut each = awaited.iter_mut().enumerate();
-        let come =
-            each.find_map(|(at, (input, one))| one.as_mut().poll(context).is_ready().then_some((*input, at)));
-        come.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
-    })
-    .await;
-    drop(awaited.swap_remove(at));
-    input
 }

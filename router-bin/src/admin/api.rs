@@ -1,5 +1,7 @@
 //! What is said on the wire of the admin API, by both sides.
 
+use std::num::NonZeroU32;
+
 use axum::{
     Json,
     http::StatusCode,
@@ -59,6 +61,21 @@ pub(crate) struct ScaleRequest {
 pub(crate) struct RestartRequest {
     /// `web.1`, or `web`. `None`: all dynos.
     pub(crate) target: Option<String>,
+    /// How; `None`: as the app says.
+    #[serde(default)]
+    pub(crate) how: Option<RestartHow>,
+}
+
+/// How dynos are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestartHow {
+    /// At most so many at the same time. `None`: all.
+    #[serde(default)]
+    pub(crate) rolling: Option<NonZeroU32>,
+    /// A new web dyno is up before the old one gets no more requests.
+    #[serde(default)]
+    pub(crate) preboot: bool,
 }
 
 /// What restarts.

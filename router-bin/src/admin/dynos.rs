@@ -1,5 +1,7 @@
 //! The dynos this process runs: what they do, how many there are, starting them again.
 
+use std::num::NonZeroU32;
+
 use axum::{
     Json,
     extract::State,
@@ -7,11 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use busbar_registry::{DynoState, Snapshot};
-use dyno_runtime::ScaleChange;
+use dyno_runtime::{Replacement, ScaleChange};
 
 use super::{
     Shared,
-    api::{ProcessGroup, RestartRequest, ScaleRequest, not_here, refuse},
+    api::{ProcessGroup, RestartHow, RestartRequest, ScaleRequest, not_here, refuse},
 };
 use crate::say::ps::DynoStatus;
 
@@ -48,7 +50,11 @@ pub(crate) async fn restart(State(admin): Shared, Json(request): Json<RestartReq
         Ok(target) => target,
         Err(error) => return invalid(&error),
     };
-    match dynos.restart(target).await {
+    let how = request.how.map(|RestartHow { rolling, preboot }| Replacement {
+        at_once: rolling.map(NonZeroU32::get),
+        preboot,
+    });
+    match dynos.restart(target, how).await {
         Ok(restarted) => Json(restarted).into_response(),
         Err(refused) => invalid(&refused),
     }

@@ -3,7 +3,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dyno_runtime::{LogLine, RuntimeError, ScaleChange, Speaker, Tail, formation::Amount, logs::Logs};
+use dyno_runtime::{
+    LogLine, Replacement, RuntimeError, ScaleChange, Speaker, Tail, formation::Amount, logs::Logs,
+};
 
 use super::{
     api::{ProcessGroup, RestartRequest, Restarted, RouteRow, ScaleRequest, Scaled, State},
@@ -49,7 +51,7 @@ impl Dynos for FakeDynos {
             _ => Err(RuntimeError::Stopping("shop".parse().unwrap())),
         }
     }
-    async fn restart(&self, target: Target) -> Result<Restarted, RuntimeError> {
+    async fn restart(&self, target: Target, _: Option<Replacement>) -> Result<Restarted, RuntimeError> {
         let app = "shop".parse().unwrap();
         match target {
             Target::All => Ok(Restarted { app: "shop".into() }),
@@ -117,7 +119,8 @@ async fn what_is_asked_is_answered() {
     let scaled: Vec<Scaled> =
         client.post("/v1/scale", &ScaleRequest { changes: vec!["web=3".into()] }).await.unwrap();
     assert_eq!(scaled[0].quantity, 3);
-    let restarted: Restarted = client.post("/v1/restart", &RestartRequest { target: None }).await.unwrap();
+    let restarted: Restarted =
+        client.post("/v1/restart", &RestartRequest { target: None, how: None }).await.unwrap();
     assert_eq!(restarted.app, "shop");
     let rows: Vec<RouteRow> = client.get("/v1/routes").await.unwrap();
     assert!(rows.is_empty());
@@ -137,7 +140,7 @@ async fn a_refusal_is_told_in_its_own_words() {
         refused(served.client.post::<Vec<Scaled>>("/v1/scale", &scale).await.unwrap_err()),
         "app shop is being stopped; deploy it again when it is gone"
     );
-    let restart = RestartRequest { target: Some("web.1".into()) };
+    let restart = RestartRequest { target: Some("web.1".into()), how: None };
     assert_eq!(
         refused(served.client.post::<Restarted>("/v1/restart", &restart).await.unwrap_err()),
         "app shop has no dyno web.1; see what it has with ps"

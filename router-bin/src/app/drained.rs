@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use busbar_registry::Revision;
 use dyno_runtime::register::{Drained, Draining};
+use futures_util::future::BoxFuture;
 use router_core::route::{dyno::Dyno, roster::Roster};
 use tokio::{
     sync::watch,
@@ -16,6 +17,7 @@ use super::feed::Feed;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Knows it from the table of a router in this process.
+#[derive(Clone)]
 pub(crate) struct DrainedHere {
     roster: Arc<Mutex<Roster>>,
     seen: watch::Receiver<Revision>,
@@ -40,15 +42,19 @@ impl DrainedHere {
 
 #[async_trait::async_trait]
 impl Drained for DrainedHere {
-    async fn drained(&self, dyno: Draining) {
+    async fn unrouted(&self, dyno: Draining) -> BoxFuture<'static, ()> {
         let mut seen = self.seen.clone();
         // An error means that the router is gone; then there is nothing in flight either.
         let _ = seen.wait_for(|seen| *seen >= dyno.revision).await.map(drop);
+        // Held from now on: when another dyno of this name is registered, the table knows this one no longer.
         let (mut held, mut holders) = self.holders(&dyno, None);
-        while holders > 0 {
-            sleep(LOOK).await;
-            (held, holders) = self.holders(&dyno, held);
-        }
+        let here = self.clone();
+        Box::pin(async move {
+            while holders > 0 {
+                sleep(LOOK).await;
+                (held, holders) = here.holders(&dyno, held);
+            }
+        })
     }
 }
 
@@ -91,8 +97,7 @@ mod tests {
         let revision = registry.drain(&lease.id).await.unwrap();
         let draining = Draining { app, dyno, address, generation: lease.generation, revision };
         let here = DrainedHere::new(&feed);
-        let drained = here.drained(draining);
-        tokio::pin!(drained);
+        let mut drained = here.unrouted(draining).await;
         let long = Duration::from_secs(5);
         assert!(tokio::time::timeout(long, &mut drained).await.is_err(), "it can still be chosen");
         drop(a_request_chooses_from);

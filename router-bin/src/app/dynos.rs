@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use busbar_registry::{AppName, ProcessType};
-use dyno_runtime::{Formation, LogLine, Procfile, Runtime, RuntimeError, ScaleChange, Tail};
+use dyno_runtime::{Formation, LogLine, Procfile, Replacement, Runtime, RuntimeError, ScaleChange, Tail};
 use jiff::Timestamp;
 
 use crate::{
@@ -43,8 +43,8 @@ impl Dynos for RunningApp {
         Ok(scaled(&formation))
     }
 
-    async fn restart(&self, target: Target) -> Result<Restarted, RuntimeError> {
-        self.runtime.restart(&self.app, target.into()).await?;
+    async fn restart(&self, target: Target, how: Option<Replacement>) -> Result<Restarted, RuntimeError> {
+        self.runtime.restart(&self.app, target.into(), how).await?;
         Ok(Restarted { app: self.app.to_string() })
     }
 

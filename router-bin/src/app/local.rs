@@ -7,10 +7,10 @@ use std::{
 };
 
 use busbar_registry::{AppName, Registry};
-use dyno_runtime::{AppDefinition, ConfigVars, Drained, Enforcement, Formation, Runtime, RuntimeOptions};
+use dyno_runtime::{AppDefinition, ConfigVars, Enforcement, Formation, Runtime, RuntimeOptions};
 use rustix::process::{Pid, Signal as Kill, kill_process_group};
 
-use super::{dynos::RunningApp, printer::Printer};
+use super::{demand::DemandHere, drained::DrainedHere, dynos::RunningApp, feed::Feed, printer::Printer};
 use crate::{
     cli::{DynoLimits, Sizes},
     failure::Failure,
@@ -97,7 +97,7 @@ pub(super) struct Local {
 
 impl Local {
     /// Starts the app's dynos; they register themselves at `registry`, where the app must be known. `must_limit`: what
-    /// cannot be limited here does not run.
+    /// cannot be limited here does not run. `router`: the table of a router in this process that sends them requests.
     ///
     /// # Errors
     /// [`Failure::Runtime`], [`Failure::Deploy`].
@@ -105,12 +105,15 @@ impl Local {
         definition: AppDefinition,
         must_limit: bool,
         registry: Arc<dyn Registry>,
-        drained: Option<Arc<dyn Drained>>,
+        router: Option<&Feed>,
     ) -> Result<Self, Failure> {
-        let usual = RuntimeOptions::default();
-        let drained = drained.unwrap_or_else(|| Arc::clone(&usual.drained));
         // Its own instance, so that two apps can run on one machine.
-        let mut options = RuntimeOptions { instance: definition.name.to_string(), drained, ..usual };
+        let instance = definition.name.to_string();
+        let mut options = RuntimeOptions { instance, ..RuntimeOptions::default() };
+        if let Some(feed) = router {
+            options.drained = Arc::new(DrainedHere::new(feed));
+            options.demand = Some(Arc::new(DemandHere::new(feed)));
+        }
         if must_limit {
             options.cgroups = Enforcement::Required; // a limit that somebody asked for is kept, or nothing runs
         }

@@ -28,11 +28,12 @@ pub(crate) fn runtime(flags: Runtime) -> Result<(), Failure> {
 }
 
 async fn run(flags: Runtime) -> Result<(), Failure> {
-    let Runtime { directory, registry: at, token_file, app, formation, size, env_file, limits, admin } =
+    let Runtime { directory, registry: at, token_file, app, formation, size, env_file, limits, admin, life } =
         flags;
     let wanted = Wanted { directory, app, formation, size, env_file, limits };
     let must_limit = wanted.must_limit();
-    let definition = wanted.definition()?;
+    let mut definition = wanted.definition()?;
+    life.apply(&mut definition);
     let app = definition.name.clone();
     let token = key_file::token(&token_file)?;
     let client = match &at {

@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use super::{
     access_log::{LineThread, Sink},
     certificates::Shown,
-    drained::DrainedHere,
     edge::{self, Edge},
     feed::Feed,
     local::{Local, Wanted, kill},
@@ -30,7 +29,7 @@ use super::{
 use crate::{
     admin::{self, Admin, Readiness},
     cli::Up,
-    config::{EdgeRules, ListenAt},
+    config::{EdgeRules, ListenAt, units::Span},
     failure::Failure,
     local_ca::{self, LocalCa},
     out,
@@ -54,10 +53,13 @@ pub(crate) fn up(flags: Up) -> Result<(), Failure> {
 async fn run(flags: Up) -> Result<(), Failure> {
     let mut address = flags.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     address.set_port(flags.port.unwrap_or(address.port()));
-    let Up { directory, app, formation, size, env_file, limits, workers, admin, .. } = flags;
+    let Up { directory, app, formation, size, env_file, limits, workers, admin, life, idle_after, .. } =
+        flags;
     let wanted = Wanted { directory, app, formation, size, env_file, limits };
     let must_limit = wanted.must_limit();
-    let definition = wanted.definition()?;
+    let mut definition = wanted.definition()?;
+    life.apply(&mut definition);
+    definition.idle_after = idle_after.map(|Span(span)| span).filter(|span| !span.is_zero());
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
     let mut shown = Shown::start(&[], None)?;
@@ -74,8 +76,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     registry.put_app(record(&definition)?, None).await?;
     let (table, publisher) = RouteTable::new();
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
-    let local =
-        Local::start(definition, must_limit, registry, Some(Arc::new(DrainedHere::new(&feed)))).await?;
+    let local = Local::start(definition, must_limit, registry, Some(&feed)).await?;
     let log = LineThread::start(AppLog { runtime: Arc::clone(&local.app.runtime), app: app.clone() })?;
     let workers = workers.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let edge =

@@ -5,8 +5,14 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use busbar_registry::AppName;
 use dyno_runtime::Formation;
 
-use super::{DynoLimits, Sizes};
-use crate::{app, config::AdminListen, failure::Failure, local_ca::LocalCa, out};
+use super::{DynoLimits, LifeFlags, Sizes};
+use crate::{
+    app,
+    config::{AdminListen, units::Span},
+    failure::Failure,
+    local_ca::LocalCa,
+    out,
+};
 
 /// Run the app of a directory with a Procfile behind the router, on this machine
 #[derive(Debug, clap::Args)]
@@ -52,6 +58,11 @@ pub(crate) struct Up {
     /// Where the admin API is served: unix:/path, 127.0.0.1:PORT, or off
     #[arg(long, env = "BUSBAR_ADMIN", value_name = "WHERE")]
     pub(crate) admin: Option<AdminListen>,
+    #[command(flatten)]
+    pub(crate) life: LifeFlags,
+    /// Stop web dynos after this long without a request, and start them with the next one; on Heroku 30m [default: never]
+    #[arg(long, env = "BUSBAR_IDLE_AFTER", value_name = "TIME", help_heading = "How dynos live")]
+    pub(crate) idle_after: Option<Span>,
 }
 
 impl Up {

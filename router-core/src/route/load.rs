@@ -87,7 +87,7 @@ impl AppLoad {
     }
 
     /// Requests of the app that ever came in, modulo 2³².
-    pub(super) fn arrived(&self) -> u32 {
+    pub fn arrived(&self) -> u32 {
         lower(self.requests.load(Relaxed) >> 32)
     }
 

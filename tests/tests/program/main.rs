@@ -1,7 +1,7 @@
 //! The program `busbar`, as people run it: real processes, real sockets, real clients.
 //!
 //! - [`up`], [`end`]: an app from its Procfile, and how it stops. [`orphans`]: what is left after `kill -9`: nothing.
-//! - [`load`]: under load: dynos that are killed, scaled and restarted.
+//! - [`load`]: under load: dynos that are killed, scaled and restarted. [`life`]: preboot, rolling restarts, idle apps.
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
@@ -26,6 +26,7 @@ mod chromium;
 mod drain;
 mod edge;
 mod end;
+mod life;
 mod load;
 mod orphans;
 mod registry;

@@ -1,0 +1,343 @@
+//! One life of one dyno: carries out what [`crate::life`] says, and tells it what happens.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use busbar_registry::{Millis, Registration};
+use futures_util::future::BoxFuture;
+use rustix::process::Signal;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    House, KILL_LIMIT,
+    dyno::{Body, Event, News, Order, Plan, Teller, discard},
+};
+use crate::{
+    life::{Effect, Exit, Input, Life, Phase, Say, Why},
+    metrics::{Finding, Meter, Reading},
+    register::{Membership, accepting},
+};
+
+/// How long the last output of a dyno is waited for, once its processes are gone or its first one is.
+const OUTPUT_LIMIT: Duration = Duration::from_millis(200);
+
+/// What the driver hears.
+enum Happened {
+    Input(Input),
+    Order(Order),
+    Registered,
+    Unrouted,
+    /// It is time for a reading.
+    Reading,
+}
+
+/// Between the machine and [`Life`].
+pub(super) struct Driver<'a> {
+    house: &'a House,
+    plan: &'a Plan,
+    teller: Teller,
+    body: Body,
+    orders: mpsc::Receiver<Order>,
+    events: mpsc::Sender<Event>,
+    life: Life,
+    meter: Meter,
+    next_reading: Option<Instant>,
+    began: Instant,
+    up_since: Option<Instant>,
+    told: bool,
+    exit: Option<Exit>,
+    membership: Option<Membership>,
+    registered: Option<oneshot::Receiver<()>>,
+    unrouted: Option<BoxFuture<'static, ()>>,
+    /// What is waited for, and what it means when it comes.
+    awaited: Vec<(Input, BoxFuture<'static, ()>)>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        house: &'a House,
+        plan: &'a Plan,
+        teller: Teller,
+        body: Body,
+        orders: mpsc::Receiver<Order>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let life = Life::created(body.port.is_some(), plan.definition.times);
+        let life = if plan.held { life.held() } else { life };
+        let quota = plan.limits.memory.filter(|_| body.family.cgroup.is_some());
+        let metrics = plan.definition.metrics;
+        let label = metrics
+            .log
+            .then(|| format!("source={} dyno=heroku.{}.{}", plan.dyno, plan.definition.name, random_uuid()));
+        let meter = Meter::new(quota, metrics.every, label.filter(|_| body.family.cgroup.is_some()));
+        let began = Instant::now();
+        Self {
+            house,
+            plan,
+            teller,
+            body,
+            orders,
+            events,
+            life,
+            next_reading: meter.period().map(|period| began + period),
+            meter,
+            began,
+            up_since: None,
+            told: false,
+            exit: None,
+            membership: None,
+            registered: None,
+            unrouted: None,
+            awaited: vec![],
+        }
+    }
+
+    pub(super) async fn live(mut self) -> News {
+        self.take(Input::Launched).await;
+        while !self.life.has_ended() {
+            match self.next().await {
+                Happened::Registered => self.tell_app(News::Registered).await,
+                Happened::Unrouted => self.tell_app(News::Unrouted).await,
+                Happened::Order(order) => self.obey(order).await,
+                Happened::Reading => self.read().await,
+                Happened::Input(input) => self.take(input).await,
+            }
+        }
+        self.end().await
+    }
+
+    /// What happens next. An exit comes before anything else that happened at the same time.
+    async fn next(&mut self) -> Happened {
+        let wake = self.life.wake().map(|wake| self.began + wake);
+        tokio::select! {
+            biased;
+            () = self.body.process.ended(), if self.exit.is_none() => {
+                let exit = self.body.process.peek();
+                self.exit = Some(exit);
+                self.last_words().await;
+                Happened::Input(Input::Exited(exit))
+            }
+            order = self.orders.recv(), if !self.told => {
+                Happened::Order(order.unwrap_or(Order::Stop(Why::Down)))
+            }
+            () = joined(&mut self.registered) => Happened::Registered,
+            () = once(&mut self.unrouted) => Happened::Unrouted,
+            input = first(&mut self.awaited) => Happened::Input(input),
+            () = sleep_until(wake.unwrap_or(self.began)), if wake.is_some() => Happened::Input(Input::Time),
+            () = sleep_until(self.next_reading.unwrap_or(self.began)), if self.next_reading.is_some() => {
+                Happened::Reading
+            }
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Stop(why) => {
+                self.told = true;
+                self.take(Input::Stop(why)).await;
+            }
+            Order::Go => self.take(Input::Go).await,
+            Order::Quota(quota) => {
+                self.meter.set_quota(quota);
+                self.next_reading = self.meter.period().map(|period| Instant::now() + period);
+            }
+        }
+    }
+
+    /// Reads what its group says, and says what that means.
+    async fn read(&mut self) {
+        let Some(cgroup) = &self.body.family.cgroup else { return };
+        let (group, wants) = (cgroup.control(), self.meter.wants());
+        let reading = Reading {
+            oom_kills: if wants.oom_kills { group.oom_kills() } else { 0 },
+            runnable: if wants.runnable { group.runnable() } else { None },
+            memory: if wants.memory { group.memory() } else { None },
+        };
+        self.next_reading = self.meter.period().map(|period| Instant::now() + period);
+        // Of a dyno that is killed now, nothing else is worth saying.
+        for finding in self.meter.on(self.began.elapsed(), &reading) {
+            match finding {
+                Finding::Line(line) => self.teller.heroku(line),
+                Finding::OverQuota(memory) => {
+                    self.teller.heroku(Say::Running(memory).to_string());
+                    self.teller.heroku(Say::OverQuota.to_string());
+                }
+                Finding::OutOfMemory => return self.out_of_memory().await,
+            }
+        }
+    }
+
+    /// The kernel has killed a process: the most it ever had is what was too much.
+    async fn out_of_memory(&mut self) {
+        self.next_reading = None;
+        let peak = self.body.family.cgroup.as_ref().and_then(|cgroup| cgroup.control().memory_peak());
+        self.take(Input::OutOfMemory(self.meter.memory(peak.unwrap_or(0)))).await;
+    }
+
+    async fn take(&mut self, input: Input) {
+        let before = (self.life.phase(), self.life.is_draining());
+        let (life, effects) = self.life.on(self.began.elapsed(), input);
+        self.life = life;
+        for effect in effects {
+            self.carry_out(effect).await;
+        }
+        let after = (self.life.phase(), self.life.is_draining());
+        if after.0 == Phase::Up && before.0 != Phase::Up {
+            self.up_since = Some(Instant::now());
+        }
+        if after != before {
+            self.tell_app(self.changed()).await;
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Say(say) => self.teller.heroku(say.to_string()),
+            Effect::Probe => {
+                let port = self.port().unwrap_or_default();
+                self.awaited.push((Input::Accepting, Box::pin(accepting(port))));
+            }
+            Effect::Booted => self.tell_app(News::Booted).await,
+            Effect::Register => self.register(),
+            Effect::Drain => {
+                let nothing = || -> [BoxFuture<'static, ()>; 2] { [Box::pin(async {}), Box::pin(async {})] };
+                let [unrouted, left] = self.membership.as_ref().map_or_else(nothing, Membership::drain);
+                self.unrouted = Some(unrouted);
+                self.awaited.push((Input::Left, left));
+            }
+            Effect::Deregister => {
+                if let Some(membership) = &self.membership {
+                    membership.end();
+                }
+            }
+            Effect::Terminate => {
+                self.body.family.signal(Signal::TERM);
+            }
+            Effect::Kill => self.kill().await,
+            Effect::AwaitEmpty => {
+                let family = self.body.family.clone();
+                self.awaited.push((Input::Empty, Box::pin(async move { family.gone().await })));
+            }
+        }
+    }
+
+    fn register(&mut self) {
+        let Some(port) = self.port() else { return };
+        let ttl_ms = Millis(u64::try_from(self.house.options.lease.as_millis()).unwrap_or(u64::MAX));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (app, dyno) = (self.plan.definition.name.clone(), self.plan.dyno.clone());
+        let registration = Registration { app, dyno, address: address.into(), ttl_ms };
+        let drained = Arc::clone(&self.house.options.drained);
+        let (membership, registered) =
+            Membership::begin(Arc::clone(&self.house.registry.0), registration, drained);
+        (self.membership, self.registered) = (Some(membership), Some(registered));
+    }
+
+    async fn kill(&mut self) {
+        if !self.body.family.kill(KILL_LIMIT).await {
+            tracing::error!(dyno = self.body.key, "processes are still there {KILL_LIMIT:?} after SIGKILL");
+        }
+    }
+
+    /// Its first process is gone: what it wrote last should stand before the line that says so.
+    async fn last_words(&mut self) {
+        let all = async { while self.body.output.join_next().await.is_some() {} };
+        let _others_still_write = timeout(OUTPUT_LIMIT, all).await;
+        let oom_kills = self.body.family.cgroup.as_ref().map_or(0, |cgroup| cgroup.control().oom_kills());
+        if self.meter.out_of_memory(oom_kills) {
+            self.out_of_memory().await;
+        }
+    }
+
+    async fn end(mut self) -> News {
+        self.body.process.reap();
+        let all = async { while self.body.output.join_next().await.is_some() {} };
+        if timeout(OUTPUT_LIMIT, all).await.is_err() {
+            tracing::warn!(
+                dyno = self.body.key,
+                "a process that left the dyno still holds its output; it is not read"
+            );
+        }
+        if let Some(membership) = self.membership.take() {
+            membership.over().await;
+        }
+        discard(self.house, &self.body.key, &self.body.family).await;
+        let up_for = self.up_since.map(|since| since.elapsed()).unwrap_or_default();
+        News::Ended { up_for, exit: self.exit }
+    }
+
+    fn changed(&self) -> News {
+        let pid = self.exit.is_none().then(|| self.body.process.pid.as_raw_pid());
+        let cgroup = self.body.family.cgroup.clone();
+        let (phase, draining) = (self.life.phase(), self.life.is_draining());
+        News::Changed { phase, draining, pid, port: self.port(), cgroup }
+    }
+
+    async fn tell_app(&mut self, news: News) {
+        let _app_is_gone = self.events.send(Event { generation: self.plan.generation, news }).await;
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.body.port.as_ref().map(|port| port.number)
+    }
+}
+
+/// Version 4, as the names of Heroku's dynos are.
+fn random_uuid() -> String {
+    let random = fastrand::u128(..) & !(0xf000 << 64) & !(0xc << 60) | 0x4000 << 64 | 0x8 << 60;
+    let hex = format!("{random:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+/// Waits for it, and forgets it. Cancel safe.
+async fn once(awaited: &mut Option<BoxFuture<'static, ()>>) {
+    match awaited {
+        Some(it) => it.await,
+        None => std::future::pending().await,
+    }
+    *awaited = None;
+}
+
+/// Hears once that the dyno is registered. Cancel safe.
+async fn joined(registered: &mut Option<oneshot::Receiver<()>>) {
+    let heard = match registered {
+        Some(receiver) => receiver.await,
+        None => std::future::pending().await,
+    };
+    *registered = None;
+    if heard.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for the first of them, and forgets it. Cancel safe.
+async fn first(awaited: &mut Vec<(Input, BoxFuture<'static, ()>)>) -> Input {
+    let (input, at) = std::future::poll_fn(|context| {
+        let mut each = awaited.iter_mut().enumerate();
+        let come =
+            each.find_map(|(at, (input, one))| one.as_mut().poll(context).is_ready().then_some((*input, at)));
+        come.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+    })
+    .await;
+    drop(awaited.swap_remove(at));
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_random_uuid_is_of_version_4_and_another_one_each_time() {
+        let uuid = super::random_uuid();
+        let lengths: Vec<usize> = uuid.split('-').map(str::len).collect();
+        assert_eq!((lengths, uuid.as_bytes()[14]), (vec![8, 4, 4, 4, 12], b'4'));
+        assert!(b"89ab".contains(&uuid.as_bytes()[19]), "{uuid}");
+        assert_ne!(uuid, super::random_uuid());
+    }
+}
