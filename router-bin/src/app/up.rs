@@ -67,7 +67,8 @@ async fn run(flags: Up) -> Result<(), Failure> {
     let mut encrypted = None;
     if flags.tls {
         address.set_port(flags.tls_port.unwrap_or(TLS_PORT));
-        let place = ListenAt { tls: Some(TlsPolicy::Intermediate), ..Address::from(address).into() };
+        let place =
+            ListenAt { tls: Some(TlsPolicy::Intermediate), http2: true, ..Address::from(address).into() };
         listeners.extend(edge::listeners(&[place], "--tls-port", &mut shown)?);
         encrypted = Some(Encrypted::begin(&app, &shown)?);
     }

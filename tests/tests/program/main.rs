@@ -5,6 +5,7 @@
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
+//! - [`scanners`]: what sslyze and testssl.sh find wrong with its TLS: nothing.
 //! - [`tls`]: certificates in files, and what curl and openssl make of them.
 //! - [`up_tls`]: a local authority, and what a browser ([`chromium`]) makes of it.
 //! - [`websocket`]: a WebSocket library through the router.
@@ -31,6 +32,7 @@ mod load;
 mod orphans;
 mod registry;
 mod reload;
+mod scanners;
 mod sockets;
 mod tls;
 mod tools;

@@ -101,8 +101,7 @@ async fn a_browser_loads_a_page_of_several_files_with_a_websocket_and_events_ove
     let mut chromium = Chromium::start(&home).await;
     assert_eq!(chromium.open(&url).await, Ok(()));
     let found: Value = serde_json::from_str(&chromium.written("done").await).unwrap();
-    let page = found["page"].as_str().unwrap_or_default();
-    assert!(matches!(page, "https: http/1.1" | "https: h2"), "{found}");
+    assert_eq!(found["page"], "https: h2", "{found}");
     assert_eq!(found["style"], "rgb(13, 110, 90)", "{found}");
     assert_eq!(found["images"], "48 × 48, 48 × 48");
     assert_eq!(found["dyno sees"], format!("https on port {port}"));

@@ -149,6 +149,22 @@ fn the_modern_policy_speaks_tls_1_3_only_and_post_quantum_key_exchange() {
 }
 
 #[test]
+fn post_quantum_key_exchange_comes_first_at_the_default_policy_too() {
+    let authority = Authority::new();
+    let dyno = fakes::answers("ok");
+    let router = start(&store([authority.signs(&["app.test"])], true), App::new([dyno.address]), |_| {});
+    let client = Client::connect(router.address, &authority.client(), "app.test");
+    let group = client.0.conn.negotiated_key_exchange_group().expect("there is one");
+    assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
+    // Who does not know it gets in by a classic one.
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() != rustls::NamedGroup::X25519MLKEM768);
+    let client = Client::connect(router.address, &authority.client_with(provider), "app.test");
+    let group = client.0.conn.negotiated_key_exchange_group().expect("there is one");
+    assert_eq!(group.name(), rustls::NamedGroup::X25519);
+}
+
+#[test]
 fn plain_http_is_sent_to_https_and_browsers_are_told_to_stay_there() {
     let authority = Authority::new();
     let dyno = fakes::answers("ok");
