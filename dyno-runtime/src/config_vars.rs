@@ -70,6 +70,14 @@ impl ConfigVars {
         if faults.is_empty() { Ok(Self(vars)) } else { Err(EnvFileError(faults)) }
     }
 
+    /// These, and of `others` those that are not among them.
+    pub fn or(mut self, others: Self) -> Self {
+        for (name, value) in others.0 {
+            self.0.entry(name).or_insert(value);
+        }
+        self
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -2,6 +2,7 @@
 //!
 //! - [`AppDefinition`]: where it is, what it runs, how much of it, with which config vars and limits; [`Metrics`].
 //! - [`AppDefinition::from_directory`] reads `Procfile`, `app.json` and `.env`.
+//! - [`AppDefinition::from_slug`] goes by a slug's manifest, and reads its `app.json`.
 
 use std::{
     fs, io,
@@ -21,6 +22,7 @@ use crate::{
     procfile::{Procfile, ProcfileError},
     restart::RestartPolicy,
     rollout::Replacement,
+    slug::Manifest,
 };
 
 /// No file that describes an app may be longer.
@@ -35,6 +37,8 @@ pub struct AppDefinition {
     pub directory: PathBuf,
     /// Its commands.
     pub procfile: Procfile,
+    /// Whether they run as on Heroku: `HOME` is the directory, and `.profile.d/*.sh` and `.profile` are read first.
+    pub profile: bool,
     /// How many dynos of each type.
     pub formation: Formation,
     /// Its config vars.
@@ -107,6 +111,7 @@ impl AppDefinition {
             directory,
             formation: Formation::default_for(&procfile),
             procfile,
+            profile: false,
             config_vars: ConfigVars::default(),
             limits: Limits::default(),
             times: Times::default(),
@@ -119,34 +124,82 @@ impl AppDefinition {
     }
 
     /// Reads the app in `directory`: its `Procfile`; the formation from `app.json` if that has one; config vars from
-    /// `.env` if there is one.
+    /// `.env` if there is one. With `.profile.d` or `.profile`, its commands run with them.
     ///
     /// # Errors
     /// [`DefinitionError`].
     pub fn from_directory(name: AppName, directory: &Path) -> Result<Self, DefinitionError> {
-        let directory = fs::canonicalize(directory)
-            .map_err(|source| DefinitionError::Read { path: directory.to_owned(), source })?;
+        let directory = canonical(directory)?;
         let procfile = read(&directory, "Procfile")?;
         let procfile =
             Procfile::parse(&procfile.ok_or_else(|| DefinitionError::NoProcfile(directory.clone()))?)?;
-        let formation =
-            read(&directory, "app.json")?.map(|text| app_json::formation(&text)).transpose()?.flatten();
+        let app_json = read(&directory, "app.json")?;
         let config_vars =
             read(&directory, ".env")?.map(|text| ConfigVars::parse_env_file(&text)).transpose()?;
-        let mut definition = Self::new(name, directory, procfile);
-        if let Some(formation) = formation {
-            formation.check_against(&definition.procfile)?;
-            definition.formation = formation;
-        }
+        let profile = [".profile.d", ".profile"].iter().any(|name| directory.join(name).exists());
+        let mut definition = Self { profile, ..Self::new(name, directory, procfile) };
+        definition.form(app_json.as_deref())?;
         definition.config_vars = config_vars.unwrap_or_default();
         Ok(definition)
     }
+
+    /// The app of a slug whose files are in `directory`: its commands and first config vars are those of the manifest,
+    /// its formation that of its `app.json`. A symlink there that leads out of the slug is not followed.
+    ///
+    /// # Errors
+    /// [`DefinitionError`].
+    pub fn from_slug(name: AppName, manifest: &Manifest, directory: &Path) -> Result<Self, DefinitionError> {
+        let directory = canonical(directory)?;
+        let app_json = read_within(&directory, "app.json")?;
+        let procfile = Procfile::from_commands(manifest.process_types.clone());
+        let mut definition = Self { profile: true, ..Self::new(name, directory, procfile) };
+        definition.form(app_json.as_deref())?;
+        definition.config_vars = manifest.config_vars.iter().collect();
+        Ok(definition)
+    }
+
+    fn form(&mut self, app_json: Option<&str>) -> Result<(), DefinitionError> {
+        if let Some(formation) = app_json.map(app_json::formation).transpose()?.flatten() {
+            formation.check_against(&self.procfile)?;
+            self.formation = formation;
+        }
+        Ok(())
+    }
+}
+
+/// The Procfile in `directory`, if there is one.
+///
+/// # Errors
+/// [`DefinitionError::Read`], [`DefinitionError::Procfile`].
+pub(crate) fn procfile_of(directory: &Path) -> Result<Option<Procfile>, DefinitionError> {
+    Ok(read_within(directory, "Procfile")?.map(|text| Procfile::parse(&text)).transpose()?)
+}
+
+fn canonical(directory: &Path) -> Result<PathBuf, DefinitionError> {
+    fs::canonicalize(directory).map_err(|source| DefinitionError::Read { path: directory.to_owned(), source })
+}
+
+/// A file of the app, which is not to be a symlink that leads elsewhere; `None` when it is not there.
+pub(crate) fn read_within(directory: &Path, file: &str) -> Result<Option<String>, DefinitionError> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+    let path = directory.join(file);
+    let open = || {
+        let directory = open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(openat2(directory, file, flags, Mode::empty(), within)?.into())
+    };
+    bounded(open(), path)
 }
 
 /// A file of the app; `None` when it is not there.
 fn read(directory: &Path, file: &str) -> Result<Option<String>, DefinitionError> {
     let path = directory.join(file);
-    let bounded = fs::File::open(&path).and_then(|file| {
+    bounded(fs::File::open(&path), path)
+}
+
+fn bounded(file: io::Result<fs::File>, path: PathBuf) -> Result<Option<String>, DefinitionError> {
+    let bounded = file.and_then(|file| {
         let mut text = String::new();
         let length = file.take(MAX_FILE + 1).read_to_string(&mut text)?;
         let too_long = length as u64 > MAX_FILE;

@@ -10,6 +10,7 @@
 //! What is done:
 //! - [`supervise`]: apps and dynos; what a dead runtime left is removed by the next one.
 //! - [`spawn`] and [`init`]: a process becomes a dyno; [`cgroup`]: it is limited, counted and killed as a whole.
+//! - [`slug`]: an app in one file, and where it is unpacked.
 //! - [`register`]: a web dyno is ready, is registered, is drained. [`logs`]: what dynos write.
 //!
 //! The program that uses this library calls [`init::main`] when its first argument is [`options::INIT_VERB`].
@@ -28,10 +29,12 @@ pub mod options;
 mod ports;
 mod process;
 pub mod procfile;
+mod profile;
 pub mod register;
 pub mod restart;
 pub mod rollout;
 pub mod size;
+pub mod slug;
 pub mod spawn;
 pub mod supervise;
 

@@ -103,6 +103,16 @@ impl Procfile {
         self.commands.get(process_type).map(String::as_str)
     }
 
+    /// One with these commands.
+    pub fn from_commands(commands: BTreeMap<ProcessType, String>) -> Self {
+        Self { commands }
+    }
+
+    /// Each process type and its command, in alphabetical order.
+    pub fn entries(&self) -> impl Iterator<Item = (&ProcessType, &str)> {
+        self.commands.iter().map(|(process_type, command)| (process_type, command.as_str()))
+    }
+
     /// All process types, in alphabetical order.
     pub fn types(&self) -> impl Iterator<Item = &ProcessType> {
         self.commands.keys()

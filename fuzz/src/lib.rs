@@ -6,6 +6,7 @@
 //! - [`host`]: the value of a `Host` header.
 //! - [`proxy_header`]: what a proxy in front says.
 //! - [`registration`]: the registry's messages.
+//! - [`slug`]: an archive that somebody else has made.
 //! - [`plain`]: a second, simple reading of a head, to compare with.
 //! - [`mutate`]: attacks for the short test (`tests/claims.rs`), which needs nothing but stable Rust.
 //!
@@ -19,6 +20,7 @@ pub mod proxy_header;
 pub mod registration;
 pub mod request_head;
 pub mod response_head;
+pub mod slug;
 
 /// Runs a claim over each file named on the command line.
 ///

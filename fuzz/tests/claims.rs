@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use busbar_fuzz::{chunks, host, mutate, proxy_header, registration, request_head, response_head};
+use busbar_fuzz::{chunks, host, mutate, proxy_header, registration, request_head, response_head, slug};
 use fastrand::Rng;
 
 /// Says what it was when the claim did not hold.
@@ -57,4 +57,9 @@ fn a_proxy_header_says_one_thing() {
 #[test]
 fn registration_messages_are_refused_or_understood() {
     attack("registration_messages_are_refused_or_understood", registration::claim, 20_000);
+}
+
+#[test]
+fn a_slug_stays_inside_its_directory() {
+    attack("a_slug_stays_inside_its_directory", slug::claim, 2_000);
 }

@@ -4,7 +4,7 @@
 //! - [`edge`]: the router's server; [`feed`]: the registry → its table; [`drained`], [`demand`]: its table → the runtime.
 //! - [`certificates`]: what is shown to clients that speak TLS, read again when its files change.
 //! - [`access_log`]: where its lines go; [`printer`]: what `up` shows.
-//! - [`local`]: the app of a directory; [`dynos`]: what the admin API asks it.
+//! - [`source`]: where an app comes from; [`local`]: the app, running; [`dynos`]: what the admin API asks it.
 //! - [`registry_wire`]: the registry for runtimes elsewhere.
 //! - [`signals`], [`systemd`]: what the machine wants of us, and what it is told.
 
@@ -21,12 +21,13 @@ mod registry_wire;
 mod router;
 mod runtime;
 mod signals;
+mod source;
 mod systemd;
 mod up;
 
 use std::io;
 
-pub(crate) use self::{router::router, runtime::runtime, up::up};
+pub(crate) use self::{local::name_of, router::router, runtime::runtime, up::up};
 use crate::failure::Failure;
 
 /// Runs `deed` on this thread. Requests have threads of their own, so nothing here is in their way.

@@ -14,6 +14,7 @@ mod routes;
 mod runtime;
 mod scale;
 mod sizes;
+mod slug;
 mod token;
 mod up;
 mod validate;
@@ -49,6 +50,7 @@ enum Verb {
     Restart(restart::Restart),
     Logs(logs::Logs),
     Routes(routes::Routes),
+    Slug(slug::Slug),
     Reload(reload::Reload),
     Validate(validate::Validate),
     Token(token::Token),
@@ -72,6 +74,7 @@ impl Cli {
             Verb::Restart(verb) => verb.run(),
             Verb::Logs(verb) => verb.run(),
             Verb::Routes(verb) => verb.run(),
+            Verb::Slug(verb) => verb.run(),
             Verb::Reload(verb) => verb.run(),
             Verb::Validate(verb) => verb.run(),
             Verb::Token(verb) => verb.run(),

@@ -3,6 +3,7 @@
 use std::{io, process::ExitCode};
 
 use busbar_registry::{Address, Refusal};
+use dyno_runtime::slug::SlugError;
 
 use crate::{admin_client::CallError, config::Refused, out};
 
@@ -41,6 +42,9 @@ pub(crate) enum Failure {
     /// A directory is no app.
     #[error(transparent)]
     App(#[from] dyno_runtime::DefinitionError),
+    /// A slug.
+    #[error("{r17}{0}", r17 = if matches!(.0, SlugError::Checksum { .. }) { "Error R17 (Checksum error) -> " } else { "" })]
+    Slug(#[from] SlugError),
     /// An `.env` file.
     #[error("{file} has mistakes\n{source}")]
     EnvFile {
@@ -145,6 +149,7 @@ impl Failure {
             | Self::Tls(_)
             | Self::Runtime(_)
             | Self::Deploy(_)
+            | Self::Slug(_)
             | Self::Registry(_) => Some(Exit::Failed),
             Self::OutputClosed => None,
         }

@@ -1,6 +1,8 @@
 //! Standard output and standard error. Colours are taken out where nobody sees them; a reader that has gone is no panic.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
 
@@ -30,6 +32,15 @@ pub(crate) fn note(text: impl std::fmt::Display) {
 /// Says `text` on standard error as it is.
 pub(crate) fn lines(text: impl std::fmt::Display) {
     let _heard = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// A bar for bytes of bytes on standard error; nothing where that is no terminal.
+pub(crate) fn progress(deed: &'static str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(deed)
 }
 
 fn failed(source: io::Error) -> Failure {

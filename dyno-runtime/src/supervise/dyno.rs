@@ -19,6 +19,7 @@ use crate::{
     options::shell,
     ports::Port,
     process::{Family, Identity, MARK},
+    profile,
     spawn::{Embryo, Launched, Process, SpawnError},
 };
 
@@ -194,7 +195,7 @@ impl Body {
         let spec = InitSpec {
             join: join.unwrap_or_default(),
             directory: plan.definition.directory.clone(),
-            argv: vec![shell().to_owned(), "-c".to_owned(), plan.command.clone()],
+            argv: profile::argv(shell(), &plan.command, plan.definition.profile),
         };
         Ok(embryo.launch(&spec).await?)
     }

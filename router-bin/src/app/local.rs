@@ -10,17 +10,22 @@ use busbar_registry::{AppName, Registry};
 use dyno_runtime::{AppDefinition, ConfigVars, Enforcement, Formation, Runtime, RuntimeOptions};
 use rustix::process::{Pid, Signal as Kill, kill_process_group};
 
-use super::{demand::DemandHere, drained::DrainedHere, dynos::RunningApp, feed::Feed, printer::Printer};
+use super::{
+    demand::DemandHere, drained::DrainedHere, dynos::RunningApp, feed::Feed, printer::Printer,
+    source::SlugInUse,
+};
 use crate::{
     cli::{DynoLimits, Sizes},
     failure::Failure,
 };
 
-/// The app of a directory, with what the flags say about it.
+/// The app of a directory or a slug, with what the flags say about it.
 pub(super) struct Wanted {
-    /// The directory.
+    /// The directory, or the slug.
     pub(super) directory: PathBuf,
-    /// Its name, if it is not that of the directory.
+    /// Where slugs are unpacked, if not as usual.
+    pub(super) slug_store: Option<PathBuf>,
+    /// Its name, if it is not that of the directory or the slug.
     pub(super) app: Option<AppName>,
     /// How many dynos of each type, if not as usual.
     pub(super) formation: Option<Formation>,
@@ -44,10 +49,15 @@ impl Wanted {
     /// Reads it.
     ///
     /// # Errors
-    /// [`Failure::App`], [`Failure::EnvFile`], [`Failure::File`].
-    pub(super) fn definition(self) -> Result<AppDefinition, Failure> {
-        let name = self.app.map_or_else(|| name_of(&self.directory), Ok)?;
-        let mut definition = AppDefinition::from_directory(name, &self.directory)?;
+    /// [`Failure::App`], [`Failure::Slug`], [`Failure::EnvFile`], [`Failure::File`].
+    pub(super) fn definition(self) -> Result<(AppDefinition, Option<SlugInUse>), Failure> {
+        let (mut definition, slug) = if self.directory.is_file() {
+            let slug = SlugInUse::take(&self.directory, self.slug_store.as_deref())?;
+            (slug.definition(self.app)?, Some(slug))
+        } else {
+            let name = self.app.map_or_else(|| name_of(&self.directory), Ok)?;
+            (AppDefinition::from_directory(name, &self.directory)?, None)
+        };
         if let Some(formation) = self.formation {
             formation.check_against(&definition.procfile).map_err(dyno_runtime::DefinitionError::from)?;
             definition.formation = formation;
@@ -59,12 +69,15 @@ impl Wanted {
                 .map_err(dyno_runtime::DefinitionError::from)?;
         }
         if let Some(file) = self.env_file {
-            definition.config_vars = config_vars(&file)?;
+            let vars = config_vars(&file)?;
+            // What buildpacks gave stays, unless the app says otherwise; what is in a directory's `.env` goes.
+            let given = if slug.is_some() { definition.config_vars } else { ConfigVars::default() };
+            definition.config_vars = vars.or(given);
         }
         if let Some(DynoLimits(limits)) = self.limits {
             definition.limits = limits;
         }
-        Ok(definition)
+        Ok((definition, slug))
     }
 }
 
@@ -77,7 +90,7 @@ fn config_vars(file: &Path) -> Result<ConfigVars, Failure> {
 }
 
 /// The name of the directory, made a valid name of an app.
-fn name_of(directory: &Path) -> Result<AppName, Failure> {
+pub(crate) fn name_of(directory: &Path) -> Result<AppName, Failure> {
     let whole = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     let name = whole.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -93,6 +106,7 @@ pub(super) struct Local {
     /// The app.
     pub(super) app: Arc<RunningApp>,
     printer: Printer,
+    _slug: Option<SlugInUse>,
 }
 
 impl Local {
@@ -103,6 +117,7 @@ impl Local {
     /// [`Failure::Runtime`], [`Failure::Deploy`].
     pub(super) async fn start(
         definition: AppDefinition,
+        slug: Option<SlugInUse>,
         must_limit: bool,
         registry: Arc<dyn Registry>,
         router: Option<&Feed>,
@@ -118,6 +133,9 @@ impl Local {
             options.cgroups = Enforcement::Required; // a limit that somebody asked for is kept, or nothing runs
         }
         let runtime = Arc::new(Runtime::start(options, registry).await?);
+        if let Some(slug) = &slug {
+            slug.tidy();
+        }
         let (app, procfile) = (definition.name.clone(), definition.procfile.clone());
         let width = definition
             .formation
@@ -127,7 +145,7 @@ impl Local {
         runtime.deploy(definition).await?;
         let (first, tail) = runtime.logs(&app, dyno_runtime::logs::HISTORY)?;
         let printer = Printer::start(first, tail, width.unwrap_or(0))?;
-        Ok(Self { app: Arc::new(RunningApp { runtime, app, procfile }), printer })
+        Ok(Self { app: Arc::new(RunningApp { runtime, app, procfile }), printer, _slug: slug })
     }
 
     /// Stops all dynos, and returns when they are gone and their last words are printed.
@@ -176,6 +194,7 @@ mod tests {
         fs::write(dir.path().join("other.env"), "A=from-the-flag\n").unwrap();
         let wanted = |formation: Option<&str>, env_file: Option<PathBuf>| Wanted {
             directory: dir.path().to_owned(),
+            slug_store: None,
             app: Some("shop".parse().unwrap()),
             formation: formation.map(|formation| formation.parse().unwrap()),
             env_file,
@@ -183,12 +202,12 @@ mod tests {
             limits: None,
         };
         let var = |definition: &AppDefinition| definition.config_vars.iter().next().unwrap().1.to_owned();
-        let usual = wanted(None, None).definition().unwrap();
+        let (usual, _) = wanted(None, None).definition().unwrap();
         assert_eq!(
             (usual.formation.to_string().as_str(), var(&usual).as_str()),
             ("web=1 worker=1", "from-the-directory")
         );
-        let flags = wanted(Some("web=2"), Some(dir.path().join("other.env"))).definition().unwrap();
+        let (flags, _) = wanted(Some("web=2"), Some(dir.path().join("other.env"))).definition().unwrap();
         assert_eq!((flags.formation.to_string().as_str(), var(&flags).as_str()), ("web=2", "from-the-flag"));
         assert!(matches!(wanted(Some("job=1"), None).definition(), Err(Failure::App(_))));
         let missing = wanted(None, Some("/nonexistent".into())).definition();

@@ -28,11 +28,22 @@ pub(crate) fn runtime(flags: Runtime) -> Result<(), Failure> {
 }
 
 async fn run(flags: Runtime) -> Result<(), Failure> {
-    let Runtime { directory, registry: at, token_file, app, formation, size, env_file, limits, admin, life } =
-        flags;
-    let wanted = Wanted { directory, app, formation, size, env_file, limits };
+    let Runtime {
+        directory,
+        registry: at,
+        token_file,
+        app,
+        formation,
+        size,
+        env_file,
+        slug_store,
+        limits,
+        admin,
+        life,
+    } = flags;
+    let wanted = Wanted { directory, slug_store, app, formation, size, env_file, limits };
     let must_limit = wanted.must_limit();
-    let mut definition = wanted.definition()?;
+    let (mut definition, slug) = wanted.definition()?;
     life.apply(&mut definition);
     let app = definition.name.clone();
     let token = key_file::token(&token_file)?;
@@ -43,7 +54,7 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Arc::new(client);
-    let local = Local::start(definition, must_limit, registry, None).await?;
+    let local = Local::start(definition, slug, must_limit, registry, None).await?;
 
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::default();

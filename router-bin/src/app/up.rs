@@ -53,11 +53,10 @@ pub(crate) fn up(flags: Up) -> Result<(), Failure> {
 async fn run(flags: Up) -> Result<(), Failure> {
     let mut address = flags.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     address.set_port(flags.port.unwrap_or(address.port()));
-    let Up { directory, app, formation, size, env_file, limits, workers, admin, life, idle_after, .. } =
-        flags;
-    let wanted = Wanted { directory, app, formation, size, env_file, limits };
+    let wanted = wanted(&flags);
+    let Up { workers, admin, life, idle_after, .. } = flags;
     let must_limit = wanted.must_limit();
-    let mut definition = wanted.definition()?;
+    let (mut definition, slug) = wanted.definition()?;
     life.apply(&mut definition);
     definition.idle_after = idle_after.map(|Span(span)| span).filter(|span| !span.is_zero());
     let app = definition.name.clone();
@@ -77,7 +76,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     registry.put_app(record(&definition)?, None).await?;
     let (table, publisher) = RouteTable::new();
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
-    let local = Local::start(definition, must_limit, registry, Some(&feed)).await?;
+    let local = Local::start(definition, slug, must_limit, registry, Some(&feed)).await?;
     let log = LineThread::start(AppLog { runtime: Arc::clone(&local.app.runtime), app: app.clone() })?;
     let workers = workers.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let edge =
@@ -127,6 +126,18 @@ async fn run(flags: Up) -> Result<(), Failure> {
             kill(dynos);
             Err(Failure::Interrupted)
         }
+    }
+}
+
+fn wanted(flags: &Up) -> Wanted {
+    Wanted {
+        directory: flags.directory.clone(),
+        slug_store: flags.slug_store.clone(),
+        app: flags.app.clone(),
+        formation: flags.formation.clone(),
+        size: flags.size.clone(),
+        env_file: flags.env_file.clone(),
+        limits: flags.limits,
     }
 }
 

@@ -12,10 +12,10 @@ use crate::{
     failure::Failure,
 };
 
-/// Run the app of a directory on this machine, behind routers elsewhere
+/// Run the app of a directory or a slug on this machine, behind routers elsewhere
 #[derive(Debug, clap::Args)]
 pub(crate) struct Runtime {
-    /// The directory with the Procfile
+    /// The directory with the Procfile, or a slug
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,
     /// The registry of the router: unix:/path or tcp://ADDR:PORT
@@ -31,12 +31,15 @@ pub(crate) struct Runtime {
     /// processes) [default: as the formation says, else as --limits says]
     #[arg(long, env = "BUSBAR_SIZE", value_name = "SIZE")]
     pub(crate) size: Option<Sizes>,
-    /// The app's name [default: the name of the directory]
+    /// The app's name [default: the name of the directory, or as the slug says]
     #[arg(long, env = "BUSBAR_APP", value_name = "NAME")]
     pub(crate) app: Option<AppName>,
     /// Config vars from this file [default: .env in the directory, if it is there]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
+    /// Where slugs are unpacked [default: /var/lib/busbar/slugs for root, else ~/.cache/busbar/slugs]
+    #[arg(long, env = "BUSBAR_SLUG_STORE", value_name = "DIR")]
+    pub(crate) slug_store: Option<PathBuf>,
     /// What each dyno may use, like memory=512MiB,cpu=1024,cpus=1.5,pids=256,disk=20MiB; what cannot be kept here is
     /// refused [default: as much as there is]
     #[arg(long, env = "BUSBAR_LIMITS", value_name = "LIMITS")]

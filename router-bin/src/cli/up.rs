@@ -14,10 +14,10 @@ use crate::{
     out,
 };
 
-/// Run the app of a directory with a Procfile behind the router, on this machine
+/// Run the app of a directory with a Procfile, or of a slug, behind the router, on this machine
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {
-    /// The directory with the Procfile
+    /// The directory with the Procfile, or a slug
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,
     /// Accept requests here [default: 127.0.0.1:8080]
@@ -42,7 +42,7 @@ pub(crate) struct Up {
     /// processes) [default: as the formation says, else as --limits says]
     #[arg(long, env = "BUSBAR_SIZE", value_name = "SIZE")]
     pub(crate) size: Option<Sizes>,
-    /// The app's name [default: the name of the directory]
+    /// The app's name [default: the name of the directory, or as the slug says]
     #[arg(long, env = "BUSBAR_APP", value_name = "NAME")]
     pub(crate) app: Option<AppName>,
     /// Config vars from this file [default: .env in the directory, if it is there]
@@ -51,6 +51,9 @@ pub(crate) struct Up {
     /// Threads that carry requests [default: one per CPU]
     #[arg(long, env = "BUSBAR_WORKERS", value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
+    /// Where slugs are unpacked [default: /var/lib/busbar/slugs for root, else ~/.cache/busbar/slugs]
+    #[arg(long, env = "BUSBAR_SLUG_STORE", value_name = "DIR")]
+    pub(crate) slug_store: Option<PathBuf>,
     /// What each dyno may use, like memory=512MiB,cpu=1024,cpus=1.5,pids=256,disk=20MiB; what cannot be kept here is
     /// refused [default: as much as there is]
     #[arg(long, env = "BUSBAR_LIMITS", value_name = "LIMITS")]

@@ -4,6 +4,7 @@
 //! - [`load`]: under load: dynos that are killed, scaled and restarted. [`life`]: preboot, rolling restarts, idle apps.
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
+//! - [`slug`]: an app in one file.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
 //! - [`scanners`]: what sslyze and testssl.sh find wrong with its TLS: nothing.
 //! - [`tls`]: certificates in files, and what curl and openssl make of them.
@@ -33,6 +34,7 @@ mod orphans;
 mod registry;
 mod reload;
 mod scanners;
+mod slug;
 mod sockets;
 mod tls;
 mod tools;
