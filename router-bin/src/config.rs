@@ -17,7 +17,7 @@ use std::{
     fmt, io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use busbar_registry::{Address, AppRecord};
@@ -26,7 +26,7 @@ use router_core::{
     server::{
         Http2Limits, RequestLimits, RequestPolicy, ResponseLimits, ServerOptions, listen::ProxyProtocol,
     },
-    tls::{CertificateError, ClientCertificates, Demand, TlsPolicy},
+    tls::{Certificate, CertificateError, ClientCertificates, Demand, TlsPolicy},
 };
 
 pub(crate) use overrides::Overrides;
@@ -127,8 +127,34 @@ pub(crate) struct CertificateFiles {
     pub(crate) chain: PathBuf,
     /// Its key.
     pub(crate) key: PathBuf,
+    /// What its authority says about it (OCSP).
+    pub(crate) ocsp: Option<PathBuf>,
     /// It is shown to clients that ask for a name that nobody has, or for none.
     pub(crate) default: bool,
+}
+
+impl CertificateFiles {
+    /// What is in them; and what is wrong with the OCSP response, which is left out then, if it is only out of date.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub(crate) fn load(
+        &self,
+        now: SystemTime,
+    ) -> Result<(Certificate, Option<CertificateError>), CertificateError> {
+        let certificate = Certificate::load(&self.chain, &self.key)?;
+        let Some(ocsp) = &self.ocsp else { return Ok((certificate, None)) };
+        match certificate.clone().with_staple(ocsp, now) {
+            Ok(stapled) => Ok((stapled, None)),
+            Err(stale @ CertificateError::StaleStaple { .. }) => Ok((certificate, Some(stale))),
+            Err(wrong) => Err(wrong),
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.chain, &self.key].into_iter().chain(&self.ocsp).map(PathBuf::as_path)
+    }
 }
 
 /// Bounds on TLS handshakes.

@@ -52,12 +52,20 @@ pub(super) struct Fresh {
 }
 
 fn all(files: &[CertificateFiles]) -> impl Iterator<Item = &Path> {
-    files.iter().flat_map(|files| [files.chain.as_path(), files.key.as_path()])
+    files.iter().flat_map(CertificateFiles::files)
 }
 
 /// All of them, or none.
 fn load(files: &[CertificateFiles]) -> Result<Vec<Certificate>, CertificateError> {
-    files.iter().map(|files| Certificate::load(&files.chain, &files.key)).collect()
+    let now = SystemTime::now();
+    let one = |files: &CertificateFiles| {
+        let (certificate, stale) = files.load(now)?;
+        if let Some(stale) = stale {
+            tracing::error!("{stale}; the certificate for {} is shown without one", certificate.is_for());
+        }
+        Ok(certificate)
+    };
+    files.iter().map(one).collect()
 }
 
 fn snapshot(files: &[CertificateFiles], loaded: &[Certificate]) -> Certificates {
@@ -153,6 +161,7 @@ impl Shown {
     /// Reads the files again if they have changed. What is wrong with them is said once.
     pub(super) fn look(&mut self) {
         self.warn();
+        self.drop_stale(SystemTime::now());
         self.tickets.look();
         self.asking.iter_mut().for_each(Asking::look);
         if stamps(all(&self.files)) == self.seen {
@@ -165,6 +174,22 @@ impl Shown {
             }
             Err(error) => out::note(format_args!("the old certificates stay in force: {error}")),
         }
+    }
+
+    /// An OCSP response that is out of date does harm: clients refuse it.
+    fn drop_stale(&mut self, now: SystemTime) {
+        let is_stale = |certificate: &Certificate| certificate.staple_ends().is_some_and(|end| end <= now);
+        if !self.loaded.iter().any(is_stale) {
+            return;
+        }
+        for certificate in self.loaded.iter_mut().filter(|certificate| is_stale(certificate)) {
+            let names = certificate.is_for();
+            tracing::error!(
+                "the OCSP response of the certificate for {names} is out of date and shown no more; fetch a new one"
+            );
+            *certificate = certificate.clone().without_staple();
+        }
+        self.store.publish(snapshot(&self.files, &self.loaded));
     }
 
     fn warn(&mut self) {
@@ -180,6 +205,12 @@ impl Shown {
                 tracing::warn!("every user of this machine can read the private key {file}; chmod 600 it");
             }
             let names = certificate.is_for();
+            if certificate.must_staple() && certificate.staple_ends().is_none() {
+                tracing::warn!(
+                    "the certificate for {names} must have an OCSP response beside it (must-staple), or some clients \
+                     refuse it; write ocsp = \"FILE\""
+                );
+            }
             match age(certificate, now) {
                 Age::Good => {}
                 Age::Wrong(error) => {

@@ -5,8 +5,6 @@ use std::{
     time::SystemTime,
 };
 
-use router_core::tls::Certificate;
-
 use crate::{
     config::{self, Overrides},
     failure::Failure,
@@ -32,9 +30,9 @@ pub(super) fn check(file: &Path, overrides: &Overrides) -> Result<(), Failure> {
     let config = config::read(file, overrides)?;
     let (tally, now) = (config.tally(), SystemTime::now());
     for files in &config.certificates {
-        let read = Certificate::load(&files.chain, &files.key);
-        if let Err(over) = read.and_then(|certificate| certificate.good_at(now)) {
-            out::note(format_args!("warning: {over}"));
+        let Ok((certificate, stale)) = files.load(now) else { continue };
+        for warning in certificate.good_at(now).err().into_iter().chain(stale) {
+            out::note(format_args!("warning: {warning}"));
         }
     }
     out::print(&format!("{} is valid: {tally}\n", file.display()))

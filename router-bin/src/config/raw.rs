@@ -70,6 +70,7 @@ pub(crate) struct RawCertificate {
     pub(crate) place: std::ops::Range<usize>,
     pub(crate) chain: Option<At<String>>,
     pub(crate) key: Option<At<String>>,
+    pub(crate) ocsp: Option<At<String>>,
     pub(crate) default: Option<At<bool>>,
 }
 
@@ -264,6 +265,7 @@ fn certificate(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawCe
         place: keys.place(),
         chain: keys.string("chain", complaints),
         key: keys.string("key", complaints),
+        ocsp: keys.string("ocsp", complaints),
         default: keys.boolean("default", complaints),
     };
     keys.finish(complaints);

@@ -2,7 +2,10 @@
 //!
 //! - [`Certificate::load`]: from two files. [`Certificate::from_pem`]: from two texts.
 //! - [`Certificate::good_at`]: whether its time has come and is not over; that is no reason not to show it.
+//! - [`Certificate::with_staple`]: what its authority says about it, to be shown beside it.
 //! - [`CertificateError`]: which file, what is wrong, what to do.
+
+mod staple;
 
 use std::{
     fmt, fs, io,
@@ -42,6 +45,8 @@ pub struct Certificate {
     begins: SystemTime,
     expires: SystemTime,
     open_to_others: Option<PathBuf>,
+    must_staple: bool,
+    staple_ends: Option<SystemTime>,
 }
 
 impl fmt::Debug for Certificate {
@@ -112,6 +117,20 @@ pub enum CertificateError {
         /// Why.
         what: String,
     },
+    /// An OCSP response that cannot be shown.
+    #[error("{} {what}", .file.display())]
+    Staple {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it, and what to do.
+        what: &'static str,
+    },
+    /// An OCSP response whose time is over, or has not come.
+    #[error("the OCSP response {} is out of date; fetch a new one", .file.display())]
+    StaleStaple {
+        /// Which file.
+        file: PathBuf,
+    },
     /// It is over.
     #[error("the certificate in {} expired {ago_days} days ago; renew it", .file.display())]
     Expired {
@@ -150,6 +169,40 @@ impl Certificate {
     /// [`CertificateError`].
     pub fn from_pem(name: &str, chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         checked((Path::new(name), chain), (Path::new(name), key))
+    }
+
+    /// The same, with an OCSP response from a file (DER) shown beside it.
+    ///
+    /// # Errors
+    /// [`CertificateError::Staple`] or [`CertificateError::StaleStaple`] when it does not speak well of this certificate at
+    /// `now`; its signature is not looked at.
+    pub fn with_staple(mut self, file: &Path, now: SystemTime) -> Result<Self, CertificateError> {
+        let response = read(file)?;
+        let damaged = |what: String| CertificateError::Damaged { file: self.file.clone(), what };
+        let der = self.key.cert.first().ok_or_else(|| CertificateError::NoCertificate(self.file.clone()))?;
+        let (_, leaf) = X509Certificate::from_der(der).map_err(|error| damaged(error.to_string()))?;
+        self.staple_ends = Some(staple::check(file, &response, &leaf, now)?);
+        let key = CertifiedKey { ocsp: Some(response), ..CertifiedKey::clone(&self.key) };
+        self.key = Arc::new(key);
+        Ok(self)
+    }
+
+    /// The same without one.
+    #[must_use]
+    pub fn without_staple(mut self) -> Self {
+        self.key = Arc::new(CertifiedKey { ocsp: None, ..CertifiedKey::clone(&self.key) });
+        self.staple_ends = None;
+        self
+    }
+
+    /// Until when the OCSP response beside it is good, if there is one.
+    pub const fn staple_ends(&self) -> Option<SystemTime> {
+        self.staple_ends
+    }
+
+    /// Whether clients may refuse it without an OCSP response beside it (RFC 7633).
+    pub const fn must_staple(&self) -> bool {
+        self.must_staple
     }
 
     /// Whether clients whose clock says `now` accept its span of time.
@@ -239,7 +292,17 @@ fn checked(chain: Source<'_>, key: Source<'_>) -> Result<Certificate, Certificat
         return Err(CertificateError::Nameless(chain.0.to_owned()));
     }
     let file = chain.0.to_owned();
-    Ok(Certificate { key: Arc::new(key), names, addresses, file, begins, expires, open_to_others: None })
+    Ok(Certificate {
+        key: Arc::new(key),
+        names,
+        addresses,
+        file,
+        begins,
+        expires,
+        open_to_others: None,
+        must_staple: staple::is_required(leaf),
+        staple_ends: None,
+    })
 }
 
 /// The chain with its key, which is that of the first certificate.

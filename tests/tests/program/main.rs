@@ -7,6 +7,7 @@
 //! - [`slug`]: an app in one file.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
 //! - [`scanners`]: what sslyze and testssl.sh find wrong with its TLS: nothing.
+//! - [`stapling`]: OCSP responses beside certificates.
 //! - [`tls`]: certificates in files, and what curl and openssl make of them.
 //! - [`up_tls`]: a local authority, and what a browser ([`chromium`]) makes of it.
 //! - [`websocket`]: a WebSocket library through the router.
@@ -36,6 +37,7 @@ mod reload;
 mod scanners;
 mod slug;
 mod sockets;
+mod stapling;
 mod tls;
 mod tools;
 mod traffic;

@@ -1,9 +1,12 @@
 //! What `[[certificate]]` and `[tls]` mean. Each certificate is read and checked, so that what is wrong with it is told
 //! with its line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
-use router_core::tls::{Certificate, TicketKeys};
+use router_core::tls::{CertificateError, TicketKeys};
 
 use super::{
     super::{
@@ -32,7 +35,7 @@ pub(super) fn check(
 }
 
 fn one(raw: RawCertificate, complaints: &mut Complaints<'_>) -> Option<CertificateFiles> {
-    let RawCertificate { place, chain, key, default } = raw;
+    let RawCertificate { place, chain, key, ocsp, default } = raw;
     let (Some(chain), Some(key)) = (&chain, &key) else {
         complaints.add(
             &place,
@@ -43,10 +46,13 @@ fn one(raw: RawCertificate, complaints: &mut Complaints<'_>) -> Option<Certifica
     let files = CertificateFiles {
         chain: beside(complaints.folder(), chain),
         key: beside(complaints.folder(), key),
+        ocsp: ocsp.as_ref().map(|ocsp| beside(complaints.folder(), ocsp)),
         default: default.is_some_and(|written| written.value),
     };
-    if let Err(error) = Certificate::load(&files.chain, &files.key) {
-        complaints.add(&chain.at, error.to_string());
+    if let Err(error) = files.load(SystemTime::now()) {
+        let of_staple = matches!(error, CertificateError::Staple { .. });
+        let at = ocsp.as_ref().filter(|_| of_staple).map_or(&chain.at, |ocsp| &ocsp.at);
+        complaints.add(at, error.to_string());
         return None;
     }
     Some(files)
