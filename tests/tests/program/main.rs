@@ -8,6 +8,7 @@
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
 //! - [`scanners`]: what sslyze and testssl.sh find wrong with its TLS: nothing.
 //! - [`stapling`]: OCSP responses beside certificates.
+//! - [`swaps`]: certificate files that change under load.
 //! - [`tls`]: certificates in files, and what curl and openssl make of them.
 //! - [`up_tls`]: a local authority, and what a browser ([`chromium`]) makes of it.
 //! - [`websocket`]: a WebSocket library through the router.
@@ -38,6 +39,7 @@ mod scanners;
 mod slug;
 mod sockets;
 mod stapling;
+mod swaps;
 mod tls;
 mod tools;
 mod traffic;
