@@ -181,7 +181,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    "small-64" "small-512" "small-1k" "small-1k-idle-10k" "download-1m" "upload-64k" "tls-keepalive" "tls-handshake" "h2"
+    "small-64" "small-512" "small-1k" "small-1k-idle-10k" "download-1m" "upload-64k" "tls-keepalive" "tls-handshake" "tls-idle-10k"
+    "h2"
     "fixed-rate-50" "websocket" "churn" "overload-3x" "slow-dyno" "slow-dyno-single" "heavy-tail" "heavy-tail-queue"
 }
 

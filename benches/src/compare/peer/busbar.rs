@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::{Kind, Told};
 use crate::{
-    compare::stage::{HOST, OTHER_HOST, Stage},
+    compare::stage::{HOST, OTHER_HOST, Stage, TlsFiles},
     load::plan::Protocol,
     process::child::Child,
 };
@@ -16,10 +16,9 @@ pub(super) static BUSBAR: Kind = Kind {
     install: "cargo build --release -p router-bin",
     program: Some(("busbar", "--version")),
     beside: true,
-    cannot: |scenario| match (scenario.load.tls, scenario.load.protocol) {
-        (Some(_), _) => Some("its TLS is not measured yet"),
-        (None, Protocol::Http2 { .. }) => Some("it does not speak HTTP/2 yet"),
-        (None, _) => None,
+    cannot: |scenario| match scenario.load.protocol {
+        Protocol::Http2 { .. } => Some("it does not speak HTTP/2 yet"),
+        _ => None,
     },
     tell,
     has_log: true,
@@ -43,8 +42,12 @@ fn configuration(stage: &Stage, change: Option<u64>) -> String {
     let more = change.map_or_else(String::new, |number| format!(", \"change-{number}.app.test\""));
     let log = if stage.access_log { stage.path("access.log") } else { "off".into() };
     let queue = stage.queue_at.map_or_else(String::new, |at| format!("concurrency_per_dyno = {at}"));
+    let (listen, tls) = match &stage.tls {
+        None => (format!("listen = [\"{}\"]", stage.listen), String::new()),
+        Some(files) => (String::new(), secured(stage, files)),
+    };
     format!(
-        r#"listen = ["{listen}"]
+        r#"{listen}
 workers = 1
 drain_timeout = "1s"
 
@@ -56,7 +59,7 @@ access = "{log}"
 
 [admin]
 listen = "off"
-
+{tls}
 [[app]]
 name = "app"
 domains = ["{HOST}"{more}]
@@ -71,8 +74,26 @@ name = "other"
 domains = ["{OTHER_HOST}"]
 dynos = ["127.0.0.1:9"]
 "#,
-        listen = stage.listen,
         dynos = dynos.join(", "),
         balance = stage.balance,
+    )
+}
+
+/// TLS 1.3 only, as all others are told to.
+fn secured(stage: &Stage, files: &TlsFiles) -> String {
+    format!(
+        r#"
+[[listener]]
+address = "{}"
+tls = "modern"
+
+[[certificate]]
+chain = "{}"
+key = "{}"
+default = true
+"#,
+        stage.listen,
+        files.certificate.display(),
+        files.key.display()
     )
 }
