@@ -1,13 +1,12 @@
-//! Busbar: `busbar router`.
+//! Busbar: `busbar router`. It lets as many requests in as the others do, who have no such limit.
 
 use std::io;
 
 use rustix::process::Signal;
 
-use super::{Kind, Told};
+use super::{Kind, Told, cannot};
 use crate::{
     compare::stage::{HOST, OTHER_HOST, Stage, TlsFiles},
-    load::plan::Protocol,
     process::child::Child,
 };
 
@@ -16,10 +15,7 @@ pub(super) static BUSBAR: Kind = Kind {
     install: "cargo build --release -p router-bin",
     program: Some(("busbar", "--version")),
     beside: true,
-    cannot: |scenario| match scenario.load.protocol {
-        Protocol::Http2 { .. } => Some("it does not speak HTTP/2 yet"),
-        _ => None,
-    },
+    cannot: cannot::like_all,
     tell,
     has_log: true,
     change: Some(change),
@@ -67,6 +63,7 @@ dynos = [{dynos}]
 
 [app.routing]
 balance = "{balance}"
+in_flight_per_dyno = 1000
 {queue}
 
 [[app]]
