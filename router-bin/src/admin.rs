@@ -4,9 +4,10 @@
 //!
 //! - [`Admin`]: what the process has, and so what can be asked of it. [`serve`] answers until told to stop.
 //! - [`api`]: what is said on the wire. [`socket`]: where it is said.
-//! - [`health`], [`routes`], [`traffic`], [`dynos`], [`tail`], [`reload`]: one file per subject.
+//! - [`health`], [`routes`], [`certificates`], [`traffic`], [`dynos`], [`tail`], [`reload`]: one file per subject.
 
 pub(crate) mod api;
+mod certificates;
 mod dynos;
 mod health;
 mod reload;
@@ -30,7 +31,7 @@ pub(crate) use self::{
     health::Readiness,
     reload::{Outcome, Reloads},
 };
-use crate::dynos::Dynos;
+use crate::{acme::Renewals, dynos::Dynos};
 
 /// What this process has. What it has not is answered with 404 and a word about where to ask instead.
 pub(crate) struct Admin {
@@ -46,6 +47,8 @@ pub(crate) struct Admin {
     pub(crate) meter: Option<Meter>,
     /// What its router shows to clients that speak TLS.
     pub(crate) certificates: Option<Arc<CertificateStore>>,
+    /// How certificates are requested.
+    pub(crate) renewals: Option<Renewals>,
     /// The dynos it runs.
     pub(crate) dynos: Option<Arc<dyn Dynos>>,
     /// How its configuration is read again.
@@ -81,6 +84,8 @@ pub(crate) async fn serve(admin: Arc<Admin>, socket: AdminSocket) {
         .route("/ready", get(health::ready))
         .route("/v1/state", get(routes::state))
         .route("/v1/routes", get(routes::routes))
+        .route("/v1/certificates", get(certificates::certificates))
+        .route("/v1/certificates/renew", post(certificates::renew))
         .route("/v1/ps", get(dynos::ps))
         .route("/v1/scale", post(dynos::scale))
         .route("/v1/restart", post(dynos::restart))

@@ -1,6 +1,7 @@
 //! The command line. One file per verb; flags win over `BUSBAR_*` variables, those over files, those over defaults.
 
 mod ask;
+mod certs;
 mod completions;
 mod life;
 mod limits;
@@ -51,6 +52,7 @@ enum Verb {
     Logs(logs::Logs),
     Routes(routes::Routes),
     Slug(slug::Slug),
+    Certs(certs::Certs),
     Reload(reload::Reload),
     Validate(validate::Validate),
     Token(token::Token),
@@ -75,6 +77,7 @@ impl Cli {
             Verb::Logs(verb) => verb.run(),
             Verb::Routes(verb) => verb.run(),
             Verb::Slug(verb) => verb.run(),
+            Verb::Certs(verb) => verb.run(),
             Verb::Reload(verb) => verb.run(),
             Verb::Validate(verb) => verb.run(),
             Verb::Token(verb) => verb.run(),

@@ -3,8 +3,10 @@
 //! - [`Config`]: cannot be wrong. [`read`] makes one of a file; flags and variables ([`Overrides`]) win over it.
 //! - [`check`]: what each key means, and everything that is wrong, told at once.
 //! - [`raw`]: the file as written; [`table`] reads keys and remembers their place; [`complaint`] tells it.
+//! - [`acme`]: what is requested of certificate authorities.
 //! - [`units`], [`address`]: how spans, sizes and addresses are spelled.
 
+pub(crate) mod acme;
 pub(crate) mod address;
 mod check;
 pub(crate) mod complaint;
@@ -62,6 +64,10 @@ pub(crate) struct Config {
     pub(crate) access_log: AccessLogTo,
     /// What is shown to clients that speak TLS.
     pub(crate) certificates: Vec<CertificateFiles>,
+    /// From whom more certificates are requested, and how. `None`: from nobody.
+    pub(crate) acme: Option<acme::Acme>,
+    /// For which names.
+    pub(crate) wanted: acme::Wanted,
     /// Bounds on TLS handshakes.
     pub(crate) handshakes: Handshakes,
     /// The keys of session tickets that other routers have, too. `None`: the process has its own.
@@ -296,6 +302,7 @@ impl Config {
             ("`workers`", self.workers != next.workers),
             ("[tls]", self.handshakes != next.handshakes || self.ticket_keys != next.ticket_keys),
             ("[http2]", self.http2 != next.http2),
+            ("[acme]", self.acme != next.acme),
             ("[limits]", self.limits != next.limits),
             ("[edge]", self.edge != next.edge),
             ("[admin]", self.admin != next.admin),

@@ -68,6 +68,9 @@ pub(crate) enum Failure {
     /// The keys of session tickets.
     #[error(transparent)]
     TicketKeys(#[from] router_core::tls::TicketKeysError),
+    /// Where requested certificates are kept.
+    #[error("certificates cannot be kept: {0}, or choose another `storage` in [acme]")]
+    Storage(String),
     /// TLS itself.
     #[error(transparent)]
     Tls(#[from] router_core::tls::TlsError),
@@ -147,6 +150,7 @@ impl Failure {
             | Self::File { .. }
             | Self::System { .. }
             | Self::Tls(_)
+            | Self::Storage(_)
             | Self::Runtime(_)
             | Self::Deploy(_)
             | Self::Slug(_)

@@ -60,7 +60,11 @@ pub(crate) fn token(path: &Path) -> Result<Token, Failure> {
     secret(path, "token file", "make one with busbar token").map(Token::from)
 }
 
-fn secret(path: &Path, what: &'static str, advice: &'static str) -> Result<String, Failure> {
+/// The text of a file that only its owner may read.
+///
+/// # Errors
+/// [`Failure::File`], also when others may read it.
+pub(crate) fn secret(path: &Path, what: &'static str, advice: &'static str) -> Result<String, Failure> {
     let failed = |source, advice| Failure::File {
         what,
         path: path.display().to_string(),

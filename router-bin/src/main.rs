@@ -2,10 +2,12 @@
 //!
 //! - [`cli`]: the verbs. [`app`]: what runs until it is told to stop, in the order in which it starts.
 //! - [`config`]: the router's configuration file. [`declared`]: what it declares, in the registry.
+//! - [`acme`]: certificates that the router requests itself.
 //! - [`admin`]: the API of a running busbar; [`admin_client`]: the side that asks; [`dynos`], [`logs`]: of what.
 //! - [`key_file`], [`local_ca`]: what only this machine's user may read.
 //! - [`say`], [`out`], [`failure`]: what people are told, and the exit code.
 
+mod acme;
 mod admin;
 mod admin_client;
 mod app;

@@ -28,6 +28,7 @@ use std::{
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::Arc,
     task::Poll,
 };
 
@@ -104,6 +105,7 @@ pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
     let after = match carried {
         Ok(Ok(after)) => after,
         Ok(Err(Unserved::Fault(fault))) => answer::fault(&mut call, &mut record, fault).await,
+        Ok(Err(Unserved::Challenge(said))) => answer::challenge(&mut call, &mut record, &said).await,
         Ok(Err(Unserved::Redirect)) => answer::to_https(&mut call, &mut record).await,
         Err(Panicked) => {
             call.worker.counters.panics.add(1);
@@ -124,6 +126,8 @@ enum Unserved {
     Fault(Fault),
     /// It came over plain HTTP, and its app wants TLS.
     Redirect,
+    /// An ACME server asks for this.
+    Challenge(Arc<str>),
 }
 
 impl From<Fault> for Unserved {
@@ -198,12 +202,7 @@ pub(crate) async fn refuse<C: Client>(
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-        task::Context,
-        time::Instant,
-    };
+    use std::{io, sync::Mutex, task::Context, time::Instant};
 
     use super::*;
     use crate::{

@@ -5,11 +5,13 @@
 //! - [`ClientCertificates`] (in [`client_certificates`]): what a listener wants of its clients, and what dynos learn of them.
 //! - [`Tickets`] (in [`tickets`]): what lets clients come back without the costly part of a handshake.
 //! - [`Terminator`], [`TlsPolicy`] (in [`terminator`]): what a listener speaks.
+//! - [`Challenges`] (in [`challenges`]): answers to an ACME server that is to sign certificates.
 //! - [`handshake`]: from the first byte to a session, within a time; or to somebody who speaks plain HTTP.
 //! - [`session`]: an encrypted connection as the proxy sees it. Idle, it holds no buffer.
 
 pub mod certificate;
 pub mod certificates;
+pub mod challenges;
 pub mod client_certificates;
 pub(crate) mod handshake;
 pub(crate) mod session;
@@ -23,6 +25,7 @@ use rustls::crypto::CryptoProvider;
 pub use self::{
     certificate::{Certificate, CertificateError},
     certificates::{CertificateStore, Certificates},
+    challenges::{Challenges, NotTaken},
     client_certificates::{ClientCertificates, Demand},
     terminator::{Terminator, TlsError, TlsPolicy},
     tickets::{TicketKeys, TicketKeysError, Tickets},

@@ -11,7 +11,7 @@ use busbar_registry::Snapshot;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use super::traffic::Traffic;
-pub(crate) use crate::say::{ps::ProcessGroup, routes::RouteRow, scaled::Scaled};
+pub(crate) use crate::say::{certs::CertificateRow, ps::ProcessGroup, routes::RouteRow, scaled::Scaled};
 
 /// `GET /v1/state`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +83,21 @@ pub(crate) struct RestartHow {
 pub(crate) struct Restarted {
     /// Whose dynos.
     pub(crate) app: String,
+}
+
+/// `POST /v1/certificates/renew`, answered with [`Renewing`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RenewRequest {
+    /// `shop.example.com`, `*.shop.example.com`.
+    pub(crate) name: String,
+}
+
+/// What is requested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Renewing {
+    /// For which name.
+    pub(crate) name: String,
 }
 
 /// `POST /v1/reload`

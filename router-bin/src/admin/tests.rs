@@ -81,6 +81,7 @@ fn admin() -> Admin {
         known: Some(Arc::new(NothingKnown)),
         meter: None,
         certificates: None,
+        renewals: None,
         dynos: Some(Arc::new(FakeDynos::default())),
         reloads: None,
     }

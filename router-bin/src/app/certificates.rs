@@ -6,13 +6,14 @@ mod beside;
 mod stamp;
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use router_core::tls::{
-    Certificate, CertificateError, CertificateStore, Certificates, Terminator, TlsPolicy,
+    Certificate, CertificateError, CertificateStore, Certificates, Challenges, Terminator, TlsPolicy,
 };
 
 use self::{
@@ -42,6 +43,10 @@ pub(super) struct Shown {
     /// What the files were like when they were read last, well or not.
     seen: Vec<Stamp>,
     warned: Option<Instant>,
+    /// Those that were requested from a certificate authority.
+    requested: Vec<Certificate>,
+    /// Answers to that authority.
+    challenges: Option<Arc<Challenges>>,
 }
 
 /// Certificates that were read and are good, but are not shown yet.
@@ -68,10 +73,15 @@ fn load(files: &[CertificateFiles]) -> Result<Vec<Certificate>, CertificateError
     files.iter().map(one).collect()
 }
 
-fn snapshot(files: &[CertificateFiles], loaded: &[Certificate]) -> Certificates {
+/// Certificates in files win for their names.
+fn snapshot(files: &[CertificateFiles], loaded: &[Certificate], requested: &[Certificate]) -> Certificates {
     let mut all = Certificates::default();
     for (files, certificate) in files.iter().zip(loaded) {
         all.add(certificate.clone(), files.default);
+    }
+    let in_files = |name| loaded.iter().any(|certificate| certificate.names().contains(name));
+    for certificate in requested.iter().filter(|certificate| !certificate.names().iter().any(in_files)) {
+        all.add(certificate.clone(), false);
     }
     all
 }
@@ -81,12 +91,18 @@ impl Shown {
     ///
     /// # Errors
     /// [`Failure::Certificate`], [`Failure::TicketKeys`], [`Failure::Tls`].
-    pub(super) fn start(files: &[CertificateFiles], ticket_keys: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn start(
+        files: &[CertificateFiles],
+        ticket_keys: Option<&Path>,
+        challenges: Option<Arc<Challenges>>,
+    ) -> Result<Self, Failure> {
         let seen = stamps(all(files));
         let loaded = load(files)?;
-        let store = CertificateStore::new(snapshot(files, &loaded));
+        let store = CertificateStore::new(snapshot(files, &loaded, &[]));
         let (tickets, files) = (TicketFile::start(ticket_keys)?, files.to_vec());
-        let mut shown = Self { store, tickets, asking: Vec::new(), files, loaded, seen, warned: None };
+        let (asking, requested) = (Vec::new(), Vec::new());
+        let mut shown =
+            Self { store, tickets, asking, files, loaded, seen, warned: None, requested, challenges };
         shown.warn();
         Ok(shown)
     }
@@ -102,7 +118,10 @@ impl Shown {
         clients: Option<&ClientFiles>,
     ) -> Result<Terminator, Failure> {
         let terminator = Terminator::new(policy, Arc::clone(&self.store), &self.tickets.tickets)?;
-        let terminator = if http2 { terminator } else { terminator.without_http2()? };
+        let mut terminator = if http2 { terminator } else { terminator.without_http2()? };
+        if let Some(challenges) = &self.challenges {
+            terminator = terminator.with_challenges(Arc::clone(challenges));
+        }
         if let Some(files) = clients {
             self.asking.push(Asking::start(terminator.clone(), files)?);
         }
@@ -152,10 +171,25 @@ impl Shown {
 
     /// Shows these from now on.
     pub(super) fn show(&mut self, fresh: Fresh) {
-        self.store.publish(snapshot(&fresh.files, &fresh.loaded));
         (self.files, self.loaded, self.seen) = (fresh.files, fresh.loaded, fresh.seen);
+        self.publish();
         self.warned = None;
         self.warn();
+    }
+
+    /// Shows these requested ones from now on, beside those of the files.
+    pub(super) fn show_requested(&mut self, requested: Vec<Certificate>) {
+        self.requested = requested;
+        self.publish();
+    }
+
+    /// The names that the files have certificates for.
+    pub(super) fn in_files(&self) -> BTreeSet<String> {
+        self.loaded.iter().flat_map(Certificate::names).cloned().collect()
+    }
+
+    fn publish(&self) {
+        self.store.publish(snapshot(&self.files, &self.loaded, &self.requested));
     }
 
     /// Reads the files again if they have changed. What is wrong with them is said once.
@@ -199,7 +233,8 @@ impl Shown {
         self.warned = Some(Instant::now());
         let now = SystemTime::now();
         self.asking.iter().for_each(|listener| listener.warn(now));
-        for certificate in self.store.current().all() {
+        // Requested ones are renewed when they should be, and what is wrong with that is said elsewhere.
+        for certificate in &self.loaded {
             if let Some(file) = certificate.key_open_to_others() {
                 let file = file.display();
                 tracing::warn!("every user of this machine can read the private key {file}; chmod 600 it");

@@ -8,6 +8,7 @@ use router_core::{
     observe::AccessLog,
     route::table::RouteTable,
     server::{Http2Limits, Listener, Meter, Server, ServerOptions, options::PoolBounds},
+    tls::Challenges,
 };
 
 use super::certificates::Shown;
@@ -95,7 +96,7 @@ impl Edge {
         listeners: Vec<Listener>,
         workers: NonZeroUsize,
         (limits, handshakes, http2): (Limits, Handshakes, Http2Limits),
-        rules: EdgeRules,
+        (rules, challenges): (EdgeRules, Option<Arc<Challenges>>),
         access_log: Option<Arc<dyn AccessLog>>,
     ) -> Result<Self, Failure> {
         let usual = ServerOptions::default();
@@ -121,6 +122,7 @@ impl Edge {
             request_policy: rules.policy,
             trusted_proxies: rules.trusted_proxies,
             forwarded: rules.forwarded,
+            challenges,
             access_log,
         };
         Server::start(table, options, listeners).map(Self).map_err(|error| Failure::System {

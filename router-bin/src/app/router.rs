@@ -3,7 +3,10 @@
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use busbar_registry::{Bounds, Memory, Registry};
-use router_core::route::{roster::Roster, table::RouteTable};
+use router_core::{
+    route::{roster::Roster, table::RouteTable},
+    tls::{Certificate, Challenges},
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
@@ -20,6 +23,7 @@ use super::{
     systemd,
 };
 use crate::{
+    acme::AcmeTask,
     admin::{self, Admin, Outcome, Readiness, Reloads, socket::AdminSocket},
     config::{self, AdminListen, Config, Overrides, Refused, address::Endpoint},
     failure::Failure,
@@ -44,7 +48,8 @@ struct Source {
 async fn route(source: Source, config: Config) -> Result<(), Failure> {
     raise_file_limit();
     let mut signals = Signals::listen()?;
-    let mut shown = Shown::start(&config.certificates, config.ticket_keys.as_deref())?;
+    let challenges = config.acme.as_ref().map(|_| Challenges::new());
+    let mut shown = Shown::start(&config.certificates, config.ticket_keys.as_deref(), challenges.clone())?;
     let listeners = edge::listeners(&config.listen, "`listen`", &mut shown)?;
     let socket = admin_socket(config.admin.as_ref()).await?;
     let wire = match &config.registry {
@@ -56,9 +61,11 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     let (table, publisher) = RouteTable::new();
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
     feed.declare(config.apps.clone()).await?;
+    let acme = requested(&config, &mut shown, challenges.as_ref(), &table)?;
     let inlet = (config.access_log != config::AccessLogTo::Off).then(|| log.inlet());
     let bounds = (config.limits, config.handshakes, config.http2);
-    let edge = Edge::start(&table, listeners, config.workers, bounds, config.edge.clone(), inlet)?;
+    let rules = (config.edge.clone(), challenges);
+    let edge = Edge::start(&table, listeners, config.workers, bounds, rules, inlet)?;
 
     let (stop, stopped) = watch::channel(false);
     let (reloads, asked) = Reloads::new();
@@ -72,6 +79,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
             known: Some(feed.known()),
             meter: Some(edge.meter()),
             certificates: Some(shown.store()),
+            renewals: acme.as_ref().map(AcmeTask::renewals),
             dynos: None,
             reloads: Some(reloads),
             stop: stopped.clone(),
@@ -83,7 +91,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     systemd::ready();
     announce(&edge, &config, at.as_ref());
 
-    let mut routing = Routing { source, config, feed, log, shown };
+    let mut routing = Routing { source, config, feed, log, shown, acme };
     routing.until_stop(&mut signals, asked).await;
 
     readiness.draining();
@@ -103,6 +111,28 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     tokio::select! {
         () = ending => Ok(()),
         () = signals.stop() => Err(Failure::Interrupted),
+    }
+}
+
+/// Starts what requests certificates, and shows those that it has kept.
+fn requested(
+    config: &Config,
+    shown: &mut Shown,
+    challenges: Option<&Arc<Challenges>>,
+    table: &RouteTable,
+) -> Result<Option<AcmeTask>, Failure> {
+    let (Some(acme), Some(challenges)) = (&config.acme, challenges) else { return Ok(None) };
+    let (wanted, has) = (config.wanted.clone(), shown.in_files());
+    let mut task = AcmeTask::start(acme.clone(), wanted, has, Arc::clone(challenges), table.clone())?;
+    shown.show_requested(task.certificates());
+    Ok(Some(task))
+}
+
+/// Requested certificates, as soon as there are others.
+async fn others(acme: &mut Option<AcmeTask>) -> Vec<Certificate> {
+    match acme {
+        Some(acme) => acme.others().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -155,6 +185,7 @@ struct Routing {
     feed: Feed,
     log: LineThread,
     shown: Shown,
+    acme: Option<AcmeTask>,
 }
 
 impl Routing {
@@ -169,6 +200,7 @@ impl Routing {
         loop {
             tokio::select! {
                 _ = look.tick() => self.shown.look(),
+                requested = others(&mut self.acme) => self.shown.show_requested(requested),
                 signal = signals.next() => match signal {
                     Signal::Stop => return,
                     Signal::HangUp => drop(self.reload().await),
@@ -208,6 +240,9 @@ impl Routing {
         let certificates = self.shown.read(&next.certificates).map_err(|error| error.to_string())?;
         self.feed.declare(next.apps.clone()).await.map_err(|refused| refused.to_string())?;
         self.shown.show(certificates);
+        if let Some(acme) = &self.acme {
+            acme.want(next.wanted.clone(), self.shown.in_files()).await;
+        }
         if !self.log.reopen(log) {
             tracing::warn!(
                 "the access log is too far behind to be opened again; reload once more when it has caught up"

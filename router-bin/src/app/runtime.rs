@@ -66,6 +66,7 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
             known: None,
             meter: None,
             certificates: None,
+            renewals: None,
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     admin::{self, Admin, Readiness},
     cli::Up,
-    config::{EdgeRules, ListenAt, units::Span},
+    config::{ListenAt, units::Span},
     failure::Failure,
     local_ca::{self, LocalCa},
     out,
@@ -61,7 +61,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     definition.idle_after = idle_after.map(|Span(span)| span).filter(|span| !span.is_zero());
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
-    let mut shown = Shown::start(&[], None)?;
+    let mut shown = Shown::start(&[], None, None)?;
     let mut listeners = edge::listeners(&[Address::from(address).into()], "--port", &mut shown)?;
     let mut encrypted = None;
     if flags.tls {
@@ -80,7 +80,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     let log = LineThread::start(AppLog { runtime: Arc::clone(&local.app.runtime), app: app.clone() })?;
     let workers = workers.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let edge =
-        Edge::start(&table, listeners, workers, Default::default(), EdgeRules::default(), Some(log.inlet()))?;
+        Edge::start(&table, listeners, workers, Default::default(), Default::default(), Some(log.inlet()))?;
 
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::default();
@@ -92,6 +92,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
             known: Some(feed.known()),
             meter: Some(edge.meter()),
             certificates: Some(shown.store()),
+            renewals: None,
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,

@@ -1,6 +1,7 @@
 //! From what is written to what is meant. Everything that is wrong is complained about; what is returned then is
 //! only good for finding more that is wrong.
 
+mod acme;
 mod apps;
 mod certificates;
 mod edge;
@@ -32,8 +33,9 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
     let written = listeners::check(raw.listen, raw.listeners, complaints);
     let flagged: Vec<_> = overrides.listen.iter().cloned().map(Into::into).collect();
     let listen = if flagged.is_empty() { written } else { flagged };
-    let certificates = certificates::check(raw.certificates, &listen, complaints);
-    let apps = apps::check(raw.apps, &listen, complaints);
+    let (apps, wanting) = apps::check(raw.apps, &listen, complaints);
+    let (acme, wanted) = acme::check(raw.acme, wanting, &listen, complaints);
+    let certificates = certificates::check(raw.certificates, acme.is_some(), &listen, complaints);
     let written_workers = raw.workers.and_then(|workers| worker_count(&workers, complaints));
     let cpus = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let written_drain = raw.drain_timeout.and_then(|span| parsed::<Span>("drain_timeout", &span, complaints));
@@ -50,6 +52,8 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
         handshakes: certificates::handshakes(&raw.tls, complaints),
         ticket_keys: certificates::ticket_keys(raw.tls.ticket_keys.as_ref(), complaints),
         certificates,
+        acme,
+        wanted,
         edge: edge::check(raw.edge, complaints),
         admin: overrides.admin.clone().or(written_admin),
         registry: raw.registry.and_then(|registry| registry_listen(registry, complaints)),

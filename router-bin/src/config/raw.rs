@@ -19,6 +19,7 @@ pub(crate) struct RawConfig {
     pub(crate) tls: RawTls,
     pub(crate) http2: RawHttp2,
     pub(crate) certificates: Vec<RawCertificate>,
+    pub(crate) acme: Option<RawAcme>,
     pub(crate) edge: RawEdge,
     pub(crate) admin: Option<At<String>>,
     pub(crate) registry: Option<RawRegistry>,
@@ -74,6 +75,28 @@ pub(crate) struct RawCertificate {
     pub(crate) default: Option<At<bool>>,
 }
 
+/// `[acme]`
+#[derive(Debug)]
+pub(crate) struct RawAcme {
+    pub(crate) place: std::ops::Range<usize>,
+    pub(crate) directory: Option<At<String>>,
+    pub(crate) staging: Option<At<bool>>,
+    pub(crate) agree_to_terms: Option<At<bool>>,
+    pub(crate) contact: Option<At<Vec<At<String>>>>,
+    pub(crate) domains: Option<At<Vec<At<String>>>>,
+    pub(crate) challenges: Option<At<Vec<At<String>>>>,
+    pub(crate) hook: Option<At<String>>,
+    pub(crate) hook_timeout: Option<At<String>>,
+    pub(crate) key_type: Option<At<String>>,
+    pub(crate) storage: Option<At<String>>,
+    pub(crate) eab_key_id: Option<At<String>>,
+    pub(crate) eab_key_file: Option<At<String>>,
+    pub(crate) ca_file: Option<At<String>>,
+    pub(crate) profile: Option<At<String>>,
+    pub(crate) on_demand: Option<At<bool>>,
+    pub(crate) on_demand_per_hour: Option<At<u64>>,
+}
+
 /// `[limits]`
 #[derive(Debug, Default)]
 pub(crate) struct RawLimits {
@@ -124,6 +147,7 @@ pub(crate) struct RawApp {
     pub(crate) dynos: Option<At<Vec<At<String>>>>,
     pub(crate) catch_all: Option<At<bool>>,
     pub(crate) maintenance: Option<At<bool>>,
+    pub(crate) acme: Option<At<bool>>,
     pub(crate) routing: RawRouting,
 }
 
@@ -192,6 +216,7 @@ fn config(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawConfig 
             .into_iter()
             .map(|keys| certificate(keys, complaints))
             .collect(),
+        acme: acme(keys.table("acme", "[acme]", complaints), complaints),
         edge: edge(keys.table("edge", "[edge]", complaints), complaints),
         admin: one_string(keys.table("admin", "[admin]", complaints), "listen", complaints),
         registry: registry(keys.table("registry", "[registry]", complaints), complaints),
@@ -272,6 +297,33 @@ fn certificate(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawCe
     raw
 }
 
+fn acme(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> Option<RawAcme> {
+    if !keys.is_written() {
+        return None;
+    }
+    let raw = RawAcme {
+        place: keys.place(),
+        directory: keys.string("directory", complaints),
+        staging: keys.boolean("staging", complaints),
+        agree_to_terms: keys.boolean("agree_to_terms", complaints),
+        contact: keys.strings("contact", complaints),
+        domains: keys.strings("domains", complaints),
+        challenges: keys.strings("challenges", complaints),
+        hook: keys.string("hook", complaints),
+        hook_timeout: keys.string("hook_timeout", complaints),
+        key_type: keys.string("key_type", complaints),
+        storage: keys.string("storage", complaints),
+        eab_key_id: keys.string("eab_key_id", complaints),
+        eab_key_file: keys.string("eab_key_file", complaints),
+        ca_file: keys.string("ca_file", complaints),
+        profile: keys.string("profile", complaints),
+        on_demand: keys.boolean("on_demand", complaints),
+        on_demand_per_hour: keys.number("on_demand_per_hour", complaints),
+    };
+    keys.finish(complaints);
+    Some(raw)
+}
+
 fn limits(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawLimits {
     let raw = RawLimits {
         request_line: keys.string("request_line", complaints),
@@ -330,6 +382,7 @@ fn app(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawApp {
         dynos: keys.strings("dynos", complaints),
         catch_all: keys.boolean("catch_all", complaints),
         maintenance: keys.boolean("maintenance", complaints),
+        acme: keys.boolean("acme", complaints),
         routing: routing(keys.table("routing", "[app.routing]", complaints), complaints),
     };
     keys.finish(complaints);

@@ -70,6 +70,8 @@ pub enum Closed {
     TlsOther,
     /// After the handshake something came that is not what the client encrypted, or an alert.
     TlsBroken,
+    /// An ACME server has validated a name by its handshake, which is all that it wanted.
+    TlsValidation,
     /// It spoke plain HTTP where TLS is spoken, and was told so.
     PlainOnTls,
     /// Its client reset too many streams of HTTP/2 (CVE-2023-44487).
@@ -100,7 +102,7 @@ pub enum Closed {
 
 impl Closed {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Answered,
         Self::ClientLeft,
         Self::Idle,
@@ -119,6 +121,7 @@ impl Closed {
         Self::TlsMalformed,
         Self::TlsOther,
         Self::TlsBroken,
+        Self::TlsValidation,
         Self::PlainOnTls,
         Self::Http2Resets,
         Self::Http2StreamErrors,
@@ -155,6 +158,7 @@ impl Closed {
             Self::TlsMalformed => "tls_malformed",
             Self::TlsOther => "tls_other",
             Self::TlsBroken => "tls_broken",
+            Self::TlsValidation => "tls_validation",
             Self::PlainOnTls => "plain_on_tls",
             Self::Http2Resets => "http2_resets",
             Self::Http2StreamErrors => "http2_stream_errors",

@@ -92,6 +92,24 @@ pub(super) async fn to_https<C: Client>(call: &mut Call<'_, C>, record: &mut Rec
     if deliver(call.worker, call.timer, client, &[]).await { After::from(persistence) } else { After::Cut }
 }
 
+/// Says to an ACME server what it wants to hear (RFC 8555 §8.3).
+pub(super) async fn challenge<C: Client>(call: &mut Call<'_, C>, record: &mut Record, said: &str) -> After {
+    let Request { head, .. } = call.request;
+    let closes = !call.client.is_body_done() || call.worker.drain.is_draining();
+    let persistence = if closes { Persistence::Close } else { head.persistence };
+    let client = &mut *call.client;
+    client.begin_head(200, reason(200).as_bytes());
+    client.field(b"Content-Type", b"application/octet-stream");
+    client.field(b"Content-Length", itoa::Buffer::new().format(said.len()).as_bytes());
+    client.field(b"Cache-Control", b"no-store");
+    client.field(b"X-Request-Id", record.request_id.as_bytes());
+    client.field(b"Via", b"1.1 busbar");
+    client.end_head(Some(persistence));
+    record.status = Some(200);
+    let body = if head.is_head { &[][..] } else { said.as_bytes() };
+    if deliver(call.worker, call.timer, client, body).await { After::from(persistence) } else { After::Cut }
+}
+
 struct Page<'a> {
     fault: Fault,
     format: Format,
@@ -151,6 +169,7 @@ async fn deliver<C: Client>(worker: &Worker, timer: &Timer, client: &mut C, mut 
 /// The reason phrases of the statuses a [`Fault`] has (RFC 9110 §15).
 const fn reason(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         301 => "Moved Permanently",
         308 => "Permanent Redirect",
         400 => "Bad Request",

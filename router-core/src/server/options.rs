@@ -9,7 +9,7 @@ pub use crate::{
     },
     upstream::pool::PoolBounds,
 };
-use crate::{observe::AccessLog, route::forward::TrustedProxies};
+use crate::{observe::AccessLog, route::forward::TrustedProxies, tls::Challenges};
 
 /// How a server works. Everything has a finite default.
 #[derive(Clone)]
@@ -45,6 +45,8 @@ pub struct ServerOptions {
     pub trusted_proxies: TrustedProxies,
     /// Whether dynos get a `Forwarded` header (RFC 7239), too. Default: no.
     pub forwarded: bool,
+    /// Answers to ACME servers that validate names by http-01; `None`: such requests go to the apps. Default: none.
+    pub challenges: Option<Arc<Challenges>>,
     /// Where the access lines go; `None`: they are not rendered. Default: none.
     pub access_log: Option<Arc<dyn AccessLog>>,
 }
@@ -101,6 +103,7 @@ impl Default for ServerOptions {
             request_policy: RequestPolicy::default(),
             trusted_proxies: TrustedProxies::default(),
             forwarded: false,
+            challenges: None,
             access_log: None,
         }
     }
@@ -123,6 +126,7 @@ impl fmt::Debug for ServerOptions {
             .field("request_policy", &self.request_policy)
             .field("trusted_proxies", &self.trusted_proxies)
             .field("forwarded", &self.forwarded)
+            .field("challenges", &self.challenges)
             .finish_non_exhaustive()
     }
 }

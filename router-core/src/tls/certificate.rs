@@ -42,6 +42,7 @@ pub struct Certificate {
     names: Vec<String>,
     addresses: Vec<IpAddr>,
     file: PathBuf,
+    issuer: String,
     begins: SystemTime,
     expires: SystemTime,
     open_to_others: Option<PathBuf>,
@@ -243,6 +244,16 @@ impl Certificate {
         &self.file
     }
 
+    /// Who has signed it, as the certificate says.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// From when on it is good.
+    pub const fn begins(&self) -> SystemTime {
+        self.begins
+    }
+
     /// Until when it is good.
     pub const fn expires(&self) -> SystemTime {
         self.expires
@@ -291,12 +302,13 @@ fn checked(chain: Source<'_>, key: Source<'_>) -> Result<Certificate, Certificat
     if names.is_empty() && addresses.is_empty() {
         return Err(CertificateError::Nameless(chain.0.to_owned()));
     }
-    let file = chain.0.to_owned();
+    let (file, issuer) = (chain.0.to_owned(), leaf.issuer().to_string());
     Ok(Certificate {
         key: Arc::new(key),
         names,
         addresses,
         file,
+        issuer,
         begins,
         expires,
         open_to_others: None,

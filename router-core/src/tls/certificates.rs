@@ -132,6 +132,11 @@ impl CertificateStore {
         self.0.load_full()
     }
 
+    /// Whether any of them is for this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.load().named(name).is_some()
+    }
+
     /// Whether any of them is for an address.
     pub(super) fn has_addresses(&self) -> bool {
         !self.0.load().by_address.is_empty()

@@ -60,6 +60,11 @@ pub(crate) async fn receive(
     let session = Session::new(terminator, socket, Some(first), &worker.buffers);
     let mut session = session.map_err(|_| Closed::TlsOther)?;
     match clock.bounds(poll_fn(|cx| session.poll_handshake(cx))).await? {
+        // It may leave as soon as it has seen the certificate.
+        Ok(()) | Err(Broken::Left) if session.is_validation() => {
+            session.farewell();
+            Err(Closed::TlsValidation)
+        }
         Ok(()) => {
             worker.counters.tls_handshakes.add(1);
             worker.counters.tls_resumed.add(u64::from(session.is_resumed()));

@@ -22,6 +22,7 @@ use rustls::{
 use super::{
     CertificateStore, Terminator,
     certificates::{set_came_to, take_asked_for},
+    challenges::ACME_TLS,
     client_certificates,
     terminator::{Asks, HTTP2},
 };
@@ -114,6 +115,11 @@ impl Session {
     /// Whether client and router agreed on HTTP/2 (RFC 7301).
     pub(crate) fn is_http2(&self) -> bool {
         self.tls.alpn_protocol() == Some(HTTP2)
+    }
+
+    /// Whether the client is an ACME server that has seen now what it wanted to see (RFC 8737 §3).
+    pub(super) fn is_validation(&self) -> bool {
+        self.tls.alpn_protocol() == Some(ACME_TLS)
     }
 
     pub(super) fn is_resumed(&self) -> bool {

@@ -11,7 +11,11 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{CertificateStore, ClientCertificates, Tickets, provider};
+use super::{
+    CertificateStore, Challenges, ClientCertificates, Tickets,
+    challenges::{ACME_TLS, WithChallenges},
+    provider,
+};
 
 /// What is spoken behind TLS, as ALPN says it (RFC 7301).
 pub(super) const HTTP2: &[u8] = b"h2";
@@ -40,6 +44,7 @@ pub struct Terminator {
     policy: TlsPolicy,
     tickets: Tickets,
     http2: bool,
+    challenges: Option<Arc<Challenges>>,
 }
 
 /// What new connections speak.
@@ -64,16 +69,26 @@ impl Terminator {
     pub fn new(policy: TlsPolicy, store: Arc<CertificateStore>, tickets: &Tickets) -> Result<Self, TlsError> {
         let spoken = spoken(policy, &store, tickets, None, true)?;
         let spoken = Arc::new(ArcSwap::from_pointee(spoken));
-        Ok(Self { spoken, store, policy, tickets: tickets.clone(), http2: true })
+        Ok(Self { spoken, store, policy, tickets: tickets.clone(), http2: true, challenges: None })
     }
 
-    /// Offers HTTP/1.1 only; otherwise HTTP/2 comes first. To be said before [`Terminator::ask_clients`].
+    /// Offers HTTP/1.1 only; otherwise HTTP/2 comes first. To be said before [`Terminator::ask_clients`] and
+    /// [`Terminator::with_challenges`].
     ///
     /// # Errors
     /// When the library has none of the policy's versions.
     pub fn without_http2(self) -> Result<Self, TlsError> {
         self.spoken.store(Arc::new(spoken(self.policy, &self.store, &self.tickets, None, false)?));
         Ok(Self { http2: false, ..self })
+    }
+
+    /// Also answers ACME servers that validate names by tls-alpn-01.
+    #[must_use]
+    pub fn with_challenges(mut self, challenges: Arc<Challenges>) -> Self {
+        let spoken = self.spoken.load().with_challenges(&self.store, &challenges);
+        self.spoken.store(Arc::new(spoken));
+        self.challenges = Some(challenges);
+        self
     }
 
     /// From now on new connections are asked for a certificate; open ones go on. A session that was begun under other rules
@@ -83,8 +98,23 @@ impl Terminator {
     /// When the library has none of the policy's versions.
     pub fn ask_clients(&self, clients: &ClientCertificates) -> Result<(), TlsError> {
         let spoken = spoken(self.policy, &self.store, &self.tickets, Some(clients), self.http2)?;
+        let spoken = match &self.challenges {
+            Some(challenges) => spoken.with_challenges(&self.store, challenges),
+            None => spoken,
+        };
         self.spoken.store(Arc::new(spoken));
         Ok(())
+    }
+}
+
+impl Spoken {
+    /// The protocol is the last one offered, so that nobody gets it who wants another one.
+    fn with_challenges(&self, store: &Arc<CertificateStore>, challenges: &Arc<Challenges>) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        let (store, challenges) = (Arc::clone(store), Arc::clone(challenges));
+        config.cert_resolver = Arc::new(WithChallenges { store, challenges });
+        config.alpn_protocols.push(ACME_TLS.to_vec());
+        Self { config: Arc::new(config), asks: self.asks }
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`up`], [`end`]: an app from its Procfile, and how it stops. [`orphans`]: what is left after `kill -9`: nothing.
 //! - [`load`]: under load: dynos that are killed, scaled and restarted. [`life`]: preboot, rolling restarts, idle apps.
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
+//! - [`acme`]: certificates that it requests itself.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
 //! - [`slug`]: an app in one file.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
@@ -23,6 +24,7 @@
     reason = "a test says what it needs by failing"
 )]
 
+mod acme;
 mod bad_input;
 mod binary;
 mod busbar;

@@ -8,20 +8,29 @@ use busbar_registry::{Address, AppName, AppRecord, Domain, WebFormation, address
 
 use super::{
     super::{DeclaredApp, ListenAt, complaint::Complaints, raw::RawApp, table::At},
+    acme::WantingApp,
     parsed,
 };
 
 /// Most domains of an app, and most dynos: what the registry keeps.
 const MOST: usize = 1000;
 
-/// What `raw` means, for a router that listens on `listen`.
+/// What `raw` means, for a router that listens on `listen`; and which of them want certificates.
 pub(super) fn check(
     raw: Vec<RawApp>,
     listen: &[ListenAt],
     complaints: &mut Complaints<'_>,
-) -> Vec<DeclaredApp> {
-    let mut owners = Owners::default();
-    raw.into_iter().filter_map(|app| check_one(app, listen, &mut owners, complaints)).collect()
+) -> (Vec<DeclaredApp>, Vec<WantingApp>) {
+    let (mut owners, mut wanting) = (Owners::default(), Vec::new());
+    let mut one = |mut raw: RawApp| {
+        let wants = raw.acme.take().filter(|written| written.value);
+        let app = check_one(raw, listen, &mut owners, complaints)?;
+        let wants = wants.map(|wants| (app.record.name.to_string(), app.record.domains.clone(), wants.at));
+        wanting.extend(wants);
+        Some(app)
+    };
+    let apps = raw.into_iter().filter_map(&mut one).collect();
+    (apps, wanting)
 }
 
 /// Who has what so far, and since where.

@@ -18,17 +18,21 @@ use super::{
     count, positive,
 };
 
-/// What `[[certificate]]` says, for a router that listens on `listen`.
+/// What `[[certificate]]` says, for a router that listens on `listen` and perhaps requests certificates itself.
 pub(super) fn check(
     raw: Vec<RawCertificate>,
+    requests_some: bool,
     listen: &[ListenAt],
     complaints: &mut Complaints<'_>,
 ) -> Vec<CertificateFiles> {
     if raw.is_empty()
+        && !requests_some
         && let Some(encrypted) = listen.iter().find(|listener| listener.tls.is_some())
     {
-        let said =
-            format!("{} speaks TLS, but there is no certificate; write a [[certificate]]", encrypted.address);
+        let said = format!(
+            "{} speaks TLS, but there is no certificate; write a [[certificate]] or [acme]",
+            encrypted.address
+        );
         complaints.add(&(0..0), said);
     }
     raw.into_iter().filter_map(|certificate| one(certificate, complaints)).collect()

@@ -1,0 +1,79 @@
+//! What goes wrong with an ACME server, and what it spoils: nothing.
+
+use it::fakes;
+use serde_json::json;
+
+use super::{pebble::Pebble, renew, row};
+use crate::{busbar::Place, wait::until};
+
+#[test]
+fn a_server_that_is_down_at_the_start_is_asked_again_and_plain_requests_are_served() {
+    let Some(mut pebble) = Pebble::prepare(&[]) else { return };
+    let dyno = fakes::answers("ok");
+    let busbar = Place::new().router(&pebble.config(dyno.address, &["shop.example"], ""), &[]);
+    let said = busbar.err.line("no certificate for shop.example: the ACME server 127.0.0.1:");
+    assert!(said.contains("connection refused") && said.contains("next attempt in 1"), "{said}");
+    assert_eq!(busbar.get("shop.example", "/"), (200, "ok".into()));
+    pebble.begin();
+    assert_eq!(pebble.see("shop.example").answer, "ok");
+}
+
+#[test]
+fn a_failed_validation_is_told_and_the_old_certificate_stays_in_force() {
+    let Some(pebble) = Pebble::start(&[]) else { return };
+    let dyno = fakes::answers("ok");
+    let busbar = Place::new()
+        .router(&pebble.config(dyno.address, &["shop.example"], "challenges = [\"http-01\"]"), &[]);
+    let first = pebble.see("shop.example");
+    pebble.tell_dns("/add-a", &json!({"host": "shop.example", "addresses": ["127.0.0.2"]}));
+    renew(&busbar, "shop.example");
+    let said = busbar.err.line("no certificate for shop.example");
+    assert!(
+        said.contains("could not validate shop.example by http-01: ") && said.contains("127.0.0.2"),
+        "{said}"
+    );
+    assert!(said.contains("the old one stays in force; next attempt in 3"), "{said}");
+    assert_eq!(pebble.see("shop.example"), first);
+    let told = until("it is told", || row(&busbar, "shop.example").filter(|row| row["is_busy"] == false));
+    assert!(
+        told["failures"] == 1 && told["last_error"].as_str().unwrap().contains("could not validate"),
+        "{told}"
+    );
+    assert!(busbar.verb(&["certs"]).out.contains("shop.example failed: the ACME server could not validate"));
+
+    pebble.tell_dns("/clear-a", &json!({"host": "shop.example"}));
+    renew(&busbar, "shop.example");
+    until("another one is shown", || (pebble.see("shop.example") != first).then_some(()));
+    until("the trouble is over", || row(&busbar, "shop.example").filter(|row| row["failures"] == 0));
+}
+
+#[test]
+fn a_server_that_has_forgotten_the_account_gets_a_new_one() {
+    let Some(mut pebble) = Pebble::start(&[]) else { return };
+    let dyno = fakes::answers("ok");
+    let busbar = Place::new().router(&pebble.config(dyno.address, &["shop.example"], ""), &[]);
+    pebble.see("shop.example");
+    pebble.end();
+    pebble.begin();
+    assert!(pebble.look("shop.example").is_err(), "it has another root now");
+    renew(&busbar, "shop.example");
+    busbar.err.line("the ACME server does not know our account any more; a new one is made");
+    assert_eq!(pebble.see("shop.example").answer, "ok");
+}
+
+#[test]
+fn nonces_that_are_refused_are_replaced() {
+    let Some(pebble) = Pebble::start(&[("PEBBLE_WFE_NONCEREJECT", "30")]) else { return };
+    let dyno = fakes::answers("ok");
+    let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
+    let busbar = Place::new().router(&pebble.config(dyno.address, &names, ""), &[]);
+    for name in names {
+        assert_eq!(pebble.see(name).answer, "ok", "{name}");
+    }
+    let said = busbar.err.lines().join("\n");
+    assert!(!said.contains("no certificate for"), "{said}");
+    // Each of these is asked for once for each name, unless the nonce was refused.
+    let (log, once) = (pebble.log(), ["/order-plz", "/authZ/", "/chalZ/", "/finalize-order/", "/certZ/"]);
+    let posts: usize = once.iter().map(|path| log.matches(&format!("POST {path}")).count()).sum();
+    assert!(posts > names.len() * once.len(), "{log}");
+}
