@@ -28,7 +28,6 @@ use std::{
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    sync::Arc,
     task::Poll,
 };
 
@@ -105,7 +104,10 @@ pub(crate) async fn serve<C: Client>(mut call: Call<'_, C>) -> After {
     let after = match carried {
         Ok(Ok(after)) => after,
         Ok(Err(Unserved::Fault(fault))) => answer::fault(&mut call, &mut record, fault).await,
-        Ok(Err(Unserved::Challenge(said))) => answer::challenge(&mut call, &mut record, &said).await,
+        Ok(Err(Unserved::Challenge)) => {
+            // Rare, so it takes no room in other requests.
+            Box::pin(answer::challenge(&mut call, &mut record)).await
+        }
         Ok(Err(Unserved::Redirect)) => answer::to_https(&mut call, &mut record).await,
         Err(Panicked) => {
             call.worker.counters.panics.add(1);
@@ -126,8 +128,8 @@ enum Unserved {
     Fault(Fault),
     /// It came over plain HTTP, and its app wants TLS.
     Redirect,
-    /// An ACME server asks for this.
-    Challenge(Arc<str>),
+    /// An ACME server asks for something that it gets.
+    Challenge,
 }
 
 impl From<Fault> for Unserved {
@@ -202,7 +204,7 @@ pub(crate) async fn refuse<C: Client>(
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Mutex, task::Context, time::Instant};
+    use std::{io, sync::{Arc, Mutex}, task::Context, time::Instant};
 
     use super::*;
     use crate::{

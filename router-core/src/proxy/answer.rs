@@ -93,8 +93,11 @@ pub(super) async fn to_https<C: Client>(call: &mut Call<'_, C>, record: &mut Rec
 }
 
 /// Says to an ACME server what it wants to hear (RFC 8555 §8.3).
-pub(super) async fn challenge<C: Client>(call: &mut Call<'_, C>, record: &mut Record, said: &str) -> After {
-    let Request { head, .. } = call.request;
+pub(super) async fn challenge<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> After {
+    let Request { head, bytes, .. } = call.request;
+    let challenges = call.worker.options.challenges.as_deref();
+    let said = challenges.and_then(|all| all.answer(head.target.of_buffer(bytes)));
+    let said = said.as_deref().unwrap_or_default();
     let closes = !call.client.is_body_done() || call.worker.drain.is_draining();
     let persistence = if closes { Persistence::Close } else { head.persistence };
     let client = &mut *call.client;

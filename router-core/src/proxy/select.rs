@@ -28,9 +28,9 @@ pub(super) struct Selected {
 /// Finds the app and asks whether one more request may come in.
 pub(super) fn app(worker: &Worker, request: &Request<'_>) -> Result<Selected, Unserved> {
     let challenges = worker.options.challenges.as_deref();
-    if let Some(answer) = challenges.and_then(|all| all.answer(request.head.target.of_buffer(request.bytes)))
-    {
-        return Err(Unserved::Challenge(answer));
+    let target = request.head.target.of_buffer(request.bytes);
+    if challenges.is_some_and(|all| all.answer(target).is_some()) {
+        return Err(Unserved::Challenge);
     }
     if request.misdirected {
         return Err(Fault::Misdirected.into());
