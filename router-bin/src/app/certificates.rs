@@ -223,7 +223,7 @@ impl Shown {
             );
             *certificate = certificate.clone().without_staple();
         }
-        self.store.publish(snapshot(&self.files, &self.loaded));
+        self.publish();
     }
 
     fn warn(&mut self) {
