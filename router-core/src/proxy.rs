@@ -204,7 +204,12 @@ pub(crate) async fn refuse<C: Client>(
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::{Arc, Mutex}, task::Context, time::Instant};
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+        task::Context,
+        time::Instant,
+    };
 
     use super::*;
     use crate::{
