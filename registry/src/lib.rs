@@ -49,6 +49,6 @@ pub use model::{
 pub use names::{AppName, Domain, DynoName, NameError, ProcessType};
 pub use refusal::{Bound, Refusal};
 pub use registry::{Registry, Watch};
-pub use routing::{Balance, Millis, Routing};
+pub use routing::{Balance, DynoProtocol, DynoTls, Millis, Routing};
 #[cfg(any(feature = "server", feature = "client"))]
 pub use token::Token;

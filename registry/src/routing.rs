@@ -51,6 +51,48 @@ pub enum Balance {
     Rendezvous,
 }
 
+/// What the dynos of an app speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DynoProtocol {
+    /// HTTP/1.1 in the clear, as on Heroku.
+    #[default]
+    Http1,
+    /// HTTP/2 in the clear, without asking first (RFC 9113 §3.3).
+    H2c,
+    /// HTTP/2 over TLS.
+    H2,
+}
+
+impl DynoProtocol {
+    /// Whether it is HTTP/2.
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
+    /// Whether it is encrypted.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::H2)
+    }
+}
+
+/// How the dynos of an app that speak TLS show who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DynoTls {
+    /// Who may have signed their certificates, or those certificates themselves: PEM text. `None`: nobody.
+    pub ca: Option<String>,
+    /// The name their certificates are for. `None`: each dyno's is for its own IP address.
+    pub server_name: Option<String>,
+    /// Off, whoever answers at a dyno's address is believed to be it.
+    pub verify: bool,
+}
+
+impl Default for DynoTls {
+    fn default() -> Self {
+        Self { ca: None, server_name: None, verify: true }
+    }
+}
+
 /// How requests of one app are routed.
 ///
 /// Unknown keys are refused; missing keys take Heroku's values (HTTP Routing, Error Codes: Dev Center).
@@ -107,6 +149,12 @@ pub struct Routing {
     pub response_buffer_bytes: u32,
     /// How long an unused connection to a dyno is kept. Zero: none is kept.
     pub dyno_keepalive_ms: Millis,
+    /// What its dynos speak.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub dyno_protocol: DynoProtocol,
+    /// How its dynos show who they are, if they speak TLS. `None`: they cannot, and none is believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dyno_tls: Option<Box<DynoTls>>,
     /// The router answers `Expect: 100-continue` itself. False: the dyno does, end to end.
     pub answer_continue: bool,
     /// Requests over plain HTTP are sent to `https://` instead of a dyno.
@@ -117,6 +165,11 @@ pub struct Routing {
     pub error_page_url: Option<String>,
     /// Shown in a frame in place of our own maintenance page (H80).
     pub maintenance_page_url: Option<String>,
+}
+
+// What nobody has asked for is not written, so that older routers and runtimes still read it.
+fn is_usual(protocol: &DynoProtocol) -> bool {
+    *protocol == DynoProtocol::default()
 }
 
 impl Default for Routing {
@@ -145,6 +198,8 @@ impl Default for Routing {
             hold_timeout_ms: Millis::from_secs(75),
             response_buffer_bytes: 1024 * 1024,
             dyno_keepalive_ms: Millis::from_secs(90),
+            dyno_protocol: DynoProtocol::Http1,
+            dyno_tls: None,
             answer_continue: true,
             https_redirect: false,
             hsts_seconds: None,
@@ -163,6 +218,18 @@ mod tests {
         let routing: Routing = serde_json::from_str("{}").unwrap();
         assert_eq!(routing, Routing::default());
         assert_eq!(routing.first_byte_timeout_ms.duration(), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_dynos_speak_is_written_only_where_it_is_not_http_1() {
+        let usual = serde_json::to_string(&Routing::default()).unwrap();
+        assert!(!usual.contains("dyno_protocol") && !usual.contains("dyno_tls"), "{usual}");
+        let open = DynoTls { verify: false, ..DynoTls::default() };
+        let h2 =
+            Routing { dyno_protocol: DynoProtocol::H2, dyno_tls: Some(Box::new(open)), ..Routing::default() };
+        let written = serde_json::to_string(&h2).unwrap();
+        assert!(written.contains(r#""dyno_protocol":"h2","dyno_tls":{"ca":null"#), "{written}");
+        assert_eq!(serde_json::from_str::<Routing>(&written).unwrap(), h2);
     }
 
     #[test]

@@ -7,7 +7,6 @@
 //! `proxy/` knows only this, so other backends (TLS: [`crate::tls::session`]; io_uring, memory) stand beside TCP without
 //! touching it.
 
-#[allow(dead_code, reason = "HTTP/2 is its first user")]
 pub(crate) mod stream;
 
 use std::{

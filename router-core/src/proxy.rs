@@ -150,6 +150,9 @@ async fn unless_it_panics<T>(mut deed: Pin<&mut impl Future<Output = T>>) -> Res
     .await
 }
 
+/// So often a request is sent again that a dyno did nothing about.
+const MOST_REPEATS: u32 = 3;
+
 async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result<After, Unserved> {
     let selected = select::app(call.worker, &call.request)?;
     head::to_dyno(call.worker, &call.request, &selected.routing, &record.request_id, &mut call.papers);
@@ -157,7 +160,7 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
         call.client.answer_continue();
     }
     let mut clock = RequestClock::new(&selected.routing, call.request.received);
-    let (mut freshness, mut replay) = (Freshness::Any, Replay::default());
+    let (mut freshness, mut replay, mut again) = (Freshness::Any, Replay::default(), 0);
     let head = call.papers.to_dyno.len();
     loop {
         let line = connect::connect(call, &selected, &mut clock, record, freshness).await?;
@@ -167,11 +170,15 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
         match outcome {
             Ok(after) => return Ok(after),
             Err(Trouble::Fault(fault)) => return Err(fault.into()),
-            Err(Trouble::Stale(_)) if !selected.app.load.may_retry(&selected.routing, call.worker.now()) => {
+            Err(Trouble::Stale(_))
+                if again == MOST_REPEATS
+                    || !selected.app.load.may_retry(&selected.routing, call.worker.now()) =>
+            {
                 return Err(Fault::ClosedWithoutResponse.into());
             }
             Err(Trouble::Stale(taken)) => {
                 call.worker.counters.retries.add(1);
+                again += 1;
                 replay = taken;
                 freshness = Freshness::New;
             }

@@ -21,7 +21,7 @@ use crate::{
     observe::{counters::Counters, log_buffer::LogBuffer},
     route::{Moment, request_id::RequestIds, table::TableReader},
     server::{accept::Seat, drain::DrainSignal, options::ServerOptions},
-    upstream::pool::Pool,
+    upstream::{h2::Hub, pool::Pool},
 };
 
 /// Everything a request needs besides its own connection.
@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) request_ids: RefCell<RequestIds>,
     pub(crate) pool: Pool,
+    /// Connections to dynos that speak HTTP/2.
+    pub(crate) hub: Hub,
     pub(crate) log: LogBuffer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) drain: DrainSignal,
@@ -64,6 +66,7 @@ impl Worker {
             alternative: seat.alternative,
             log: LogBuffer::new(seat.options.access_log.clone()),
             pool: Pool::new(seat.options.pool),
+            hub: Hub::default(),
             options: seat.options,
             clock: clock::Clock::since(seat.start),
             sweep: Rc::new(sweep::Sweep::default()),

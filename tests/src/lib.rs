@@ -5,6 +5,7 @@
 //! - [`Head`], [`Message`] (in [`message`]): what came over it, read strictly.
 //! - [`Dyno`] (in [`dyno`]): a dyno the test plays by hand: it accepts, reads and sends in the test's own order.
 //! - [`Fake`] and [`fakes`]: dynos that run by themselves, named by how they behave or misbehave.
+//! - [`Http2`] (in [`http2`]): such a dyno that speaks HTTP/2, frame by frame.
 //! - [`Router`] (in [`router`]): the router under test, its apps and its log.
 //!
 //! Everything waits for at most [`PATIENCE`] and then fails the test, saying for what it waited.
@@ -18,12 +19,14 @@
 
 pub mod dyno;
 pub mod fakes;
+pub mod http2;
 pub mod message;
 pub mod router;
 pub mod wire;
 
 pub use dyno::Dyno;
 pub use fakes::Fake;
+pub use http2::Http2;
 pub use message::{Head, Message};
 pub use router::{App, Line, Router};
 pub use wire::Wire;

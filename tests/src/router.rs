@@ -161,6 +161,14 @@ impl Router {
         assert_eq!(client.response().text(), "probe");
     }
 
+    /// From now on the app, which has one dyno, is routed like this.
+    pub fn route(&mut self, change: impl FnOnce(&mut Routing)) {
+        let nobody: [SocketAddr; 0] = [];
+        let mut record = record("app", HOST, &App::new(nobody).routed(change));
+        record.web.quantity = 1;
+        self.publisher.put_app(record);
+    }
+
     /// Adds another dyno to the app.
     pub fn add_dyno(&mut self, number: u64, address: SocketAddr) {
         let name = format!("web.{number}").parse().expect("a name");
@@ -214,15 +222,8 @@ fn app_name(name: &str) -> AppName {
 }
 
 fn publish(publisher: &mut Publisher, name: &str, domain: &str, app: App) {
+    publisher.put_app(record(name, domain, &app));
     let name = app_name(name);
-    publisher.put_app(AppRecord {
-        name: name.clone(),
-        domains: vec![domain.parse().expect("it is a domain")],
-        catch_all: false,
-        maintenance: app.maintenance,
-        routing: app.routing,
-        web: app.web,
-    });
     for (index, address) in (1..).zip(app.dynos) {
         publisher.put_dyno(DynoRecord {
             app: name.clone(),
@@ -231,6 +232,17 @@ fn publish(publisher: &mut Publisher, name: &str, domain: &str, app: App) {
             generation: Generation(1),
             state: DynoState::Up,
         });
+    }
+}
+
+fn record(name: &str, domain: &str, app: &App) -> AppRecord {
+    AppRecord {
+        name: app_name(name),
+        domains: vec![domain.parse().expect("it is a domain")],
+        catch_all: false,
+        maintenance: app.maintenance,
+        routing: app.routing.clone(),
+        web: app.web,
     }
 }
 

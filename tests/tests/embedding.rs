@@ -2,7 +2,7 @@
 //!
 //! - [`tower`]: behind a server of axum's, as a `tower::Service`. [`outer`]: that server.
 
-mod outer;
+pub(crate) mod outer;
 mod tower;
 
 use std::{

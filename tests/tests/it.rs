@@ -12,6 +12,7 @@
 //! - [`http2`]: clients that speak HTTP/2, well or ill.
 //! - [`tls`]: encrypted connections, their certificates, and their ends.
 //! - [`clients`]: real clients: curl, Python, Node, Go, wrk, h2load.
+//! - [`http2_dynos`]: dynos that speak HTTP/2. [`grpc`]: gRPC, from a client of Python's to dynos of Python's.
 //! - [`misbehaving`]: dynos that misbehave, and what the client and the log make of it.
 
 #![expect(clippy::expect_used, reason = "a test says what it needs by failing")]
@@ -20,8 +21,10 @@ mod balancing;
 mod clients;
 mod edges;
 mod embedding;
+mod grpc;
 mod heroku;
 mod http2;
+mod http2_dynos;
 mod misbehaving;
 mod overload;
 mod queueing;

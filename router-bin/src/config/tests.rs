@@ -1,3 +1,4 @@
+mod dynos;
 mod wire;
 
 use std::time::Duration;

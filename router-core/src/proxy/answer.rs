@@ -12,6 +12,7 @@ use crate::{
     h1::{field::Kind, request::Persistence},
     route::{
         Fault,
+        fault::grpc,
         page::{self, Format},
     },
     worker::{Worker, sweep::Timer},
@@ -40,7 +41,43 @@ pub(super) async fn fault<C: Client>(call: &mut Call<'_, C>, record: &mut Record
         only_head: head.is_head,
         persistence: if closes { Persistence::Close } else { head.persistence },
     };
+    if content_type(&call.request).is_some_and(grpc::is_grpc) {
+        return send_grpc(worker, call.timer, call.client, record, &page).await;
+    }
     send(worker, call.timer, call.client, record, &page).await
+}
+
+fn content_type<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
+    let name = b"content-type";
+    let field =
+        request.fields.iter().find(|field| field.name.of_buffer(request.bytes).eq_ignore_ascii_case(name))?;
+    Some(field.value.of_buffer(request.bytes))
+}
+
+/// Answers a client that speaks gRPC: it expects a 200 whose head has gRPC's own status (its PROTOCOL-HTTP2.md,
+/// Trailers-Only). The log has the fault's.
+async fn send_grpc<C: Client>(
+    worker: &Worker,
+    timer: &Timer,
+    client: &mut C,
+    record: &mut Record,
+    page: &Page<'_>,
+) -> After {
+    let mut message = page.fault.to_string();
+    message.push_str(" (request ");
+    message.push_str(record.request_id.as_str());
+    message.push(')');
+    client.begin_head(200, b"OK");
+    client.field(b"Content-Type", b"application/grpc");
+    client.field(b"Grpc-Status", itoa::Buffer::new().format(page.fault.grpc_status() as u8).as_bytes());
+    // Of what such a message is made of, nothing needs to be escaped.
+    client.field(b"Grpc-Message", message.as_bytes());
+    client.field(b"Content-Length", b"0");
+    client.field(b"X-Request-Id", record.request_id.as_bytes());
+    client.field(b"Via", b"1.1 busbar");
+    client.end_head(Some(page.persistence));
+    record.status = Some(page.fault.facts().status);
+    if deliver(worker, timer, client, &[]).await { After::from(page.persistence) } else { After::Cut }
 }
 
 /// Answers what could not be read as a request.

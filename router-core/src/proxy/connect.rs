@@ -1,20 +1,22 @@
 //! A dyno, chosen, and a connection to it, kept or new. Waits where waiting helps: for a dyno that boots, one that
 //! leaves quarantine, one that is free.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+
+use busbar_registry::Routing;
 
 use super::{Call, Client, record::Record, select::Selected};
 use crate::{
-    io::Socket,
     route::{
         Fault, RequestClock,
         admit::Waiting,
         affinity::SetCookie,
+        dyno::Dyno,
         load::Slot,
         retry::{Attempts, ConnectFailure},
         seek::{self, Found, Seek, Wait},
     },
-    upstream::dial::dial,
+    upstream::{dial::dial, link::Link},
     worker::{Worker, sweep::Timer},
 };
 
@@ -28,7 +30,7 @@ pub(super) enum Freshness {
 
 /// A connection to a dyno, and the request's place there.
 pub(super) struct Line {
-    pub(super) stream: Box<Socket>,
+    pub(super) stream: Link,
     pub(super) slot: Slot,
     pub(super) reused: bool,
     /// The client is to be told which dyno it is.
@@ -70,7 +72,7 @@ pub(super) async fn connect<C: Client>(
                 if let Some(place) = waiting.take() {
                     Waiting::served(place, slot.dyno().key, &set, worker.now());
                 }
-                match reach(worker, timer, slot, clock, record, freshness).await {
+                match reach(worker, timer, slot, &selected.routing, clock, record, freshness).await {
                     Ok(line) => {
                         return Ok(Line {
                             sets_cookie: selected.affinity.sets_cookie(line.slot.dyno()),
@@ -101,22 +103,27 @@ async fn reach(
     worker: &Worker,
     timer: &Timer,
     slot: Slot,
+    routing: &Arc<Routing>,
     clock: &mut RequestClock,
     record: &mut Record,
     freshness: Freshness,
 ) -> Result<Line, (Slot, ConnectFailure)> {
     let dyno = slot.dyno();
     let began = worker.now();
-    if freshness == Freshness::Any
-        && let Some(stream) = worker.pool.take(dyno.key)
-    {
+    if let Some(stream) = kept(worker, dyno, routing, freshness) {
         worker.counters.reused.add(1);
         record.reached(dyno, Duration::ZERO, began);
         return Ok(Line { stream, slot, reused: true, sets_cookie: false });
     }
     clock.connecting(began);
-    worker.counters.dials.add(1);
-    let dialled = dial(worker, timer, &dyno.address, clock.deadline()).await;
+    let dialled = if routing.dyno_protocol.is_http2() {
+        // Much of it, and rarely needed: not a part of every request.
+        let stream = Box::pin(worker.hub.stream(worker, timer, dyno, routing, clock.deadline())).await;
+        stream.map(Link::Stream)
+    } else {
+        worker.counters.dials.add(1);
+        dial(worker, timer, &dyno.address, clock.deadline()).await.map(Link::Plain)
+    };
     let now = worker.now();
     record.reached(dyno, now.since(began), now);
     match dialled {
@@ -126,6 +133,18 @@ async fn reach(
         }
         Err(how) => Err((slot, how)),
     }
+}
+
+/// A way to the dyno that is there already.
+fn kept(worker: &Worker, dyno: &Dyno, routing: &Arc<Routing>, freshness: Freshness) -> Option<Link> {
+    if routing.dyno_protocol.is_http2() {
+        // What has turned out to be closed there gives no more streams.
+        return worker.hub.stream_now(dyno.key, routing).map(Link::Stream);
+    }
+    if freshness == Freshness::New {
+        return None;
+    }
+    worker.pool.take(dyno.key)
 }
 
 /// Waits for a turn in the queue; the fault when that takes too long, or the client leaves.

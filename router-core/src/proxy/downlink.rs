@@ -33,6 +33,8 @@ pub(super) struct Downlink {
     ended: bool,
     /// The connection broke: this is no end of a body until close.
     broken: bool,
+    /// It broke because what came was no HTTP.
+    malformed: bool,
     /// What a slow client has not taken yet.
     pub(super) held: Held,
     /// Bytes received from the dyno.
@@ -63,6 +65,7 @@ impl Downlink {
             needs_more: false,
             ended: false,
             broken: false,
+            malformed: false,
             held: Held::default(),
             received: 0,
         }
@@ -152,6 +155,9 @@ impl Downlink {
             match received {
                 Some(_) => self.needs_more = false,
                 None if matches!(self.body, Body::UntilClose) && !self.broken => self.ended = true,
+                None if self.malformed => {
+                    return Poll::Ready(Err(last_words(cx, client, Fault::PoorlyFormattedResponse)));
+                }
                 None => return Poll::Ready(Err(last_words(cx, client, Fault::ServerRequestInterrupted))),
             }
         }
@@ -243,8 +249,8 @@ impl Downlink {
         dyno: &mut D,
     ) -> Poll<Option<usize>> {
         if self.buffer.is_none() {
-            if ready!(dyno.poll_recv_ready(cx)).is_err() {
-                self.broken = true;
+            if let Err(error) = ready!(dyno.poll_recv_ready(cx)) {
+                self.breaks(&error);
                 return Poll::Ready(None);
             }
             self.buffer = Some(worker.buffers.passage());
@@ -254,13 +260,26 @@ impl Downlink {
             buffer.make_room();
         }
         let received = dyno.poll_recv(cx, buffer.spare());
-        if let Poll::Ready(Ok(n)) = received {
-            buffer.fill(n);
-            self.received += n as u64;
+        match &received {
+            Poll::Ready(Ok(n)) => {
+                buffer.fill(*n);
+                self.received += *n as u64;
+            }
+            Poll::Ready(Err(error)) => self.breaks(error),
+            Poll::Pending => {}
         }
-        self.broken |= matches!(received, Poll::Ready(Err(_)));
         self.buffer.take_if(|buffer| buffer.is_empty());
         received.map(|received| received.ok().filter(|n| *n > 0))
+    }
+
+    fn breaks(&mut self, error: &io::Error) {
+        self.broken = true;
+        self.malformed |= error.kind() == io::ErrorKind::InvalidData;
+    }
+
+    /// Whether the connection broke because what came was no HTTP.
+    pub(super) fn is_malformed(&self) -> bool {
+        self.malformed
     }
 
     /// Whether the dyno has sent more than its response.

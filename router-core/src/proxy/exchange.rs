@@ -72,7 +72,8 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         replay: Replay,
     ) -> Self {
         clock.connected(call.worker.now());
-        let keeps = line.reused && call.request.head.is_idempotent;
+        // A dyno may turn a stream away whatever is asked of it, and say that it did nothing.
+        let keeps = (line.reused && call.request.head.is_idempotent) || line.stream.is_stream();
         let (up, down) = (Uplink::new(replay, keeps), Downlink::new());
         Self {
             call,
@@ -172,12 +173,14 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     /// The dyno closed its connection before its response began.
     fn ended_early(&mut self) -> Trouble {
         let harmless = self.call.request.head.is_idempotent || self.up.sent == 0;
-        if self.line.as_ref().is_some_and(|line| line.reused)
+        let repeatable = |line: &Line| line.stream.was_turned_away() || (line.reused && harmless);
+        if self.line.as_ref().is_some_and(repeatable)
             && self.down.received == 0
-            && harmless
             && let Some(replay) = self.up.replay()
         {
             Trouble::Stale(replay)
+        } else if self.down.is_malformed() {
+            Fault::PoorlyFormattedResponse.into()
         } else if self.down.received == 0 {
             Fault::ClosedWithoutResponse.into()
         } else {
@@ -239,6 +242,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         };
         self.hand_over(head, Some(persistence), hsts);
         self.down.begin_body(framing, keep, &self.call.worker.options.response_limits);
+        self.up.keep_nothing();
         self.clock.first_byte(self.call.worker.now());
         persistence
     }
@@ -292,7 +296,12 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         let Some(line) = self.line.take() else { return };
         let clean = self.up.is_whole() && !self.down.has_leftovers();
         let keepalive = selected.routing.dyno_keepalive_ms;
-        if head.reusable && framing != Framing::UntilClose && clean && keepalive.0 > 0 {
+        if line.stream.is_reusable()
+            && head.reusable
+            && framing != Framing::UntilClose
+            && clean
+            && keepalive.0 > 0
+        {
             let until = self.call.worker.now() + keepalive.duration();
             self.call.worker.pool.put(line.slot.dyno().key, line.stream, until);
         }

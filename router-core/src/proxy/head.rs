@@ -6,7 +6,7 @@ use busbar_registry::Routing;
 use super::{Client, Papers, Request};
 use crate::{
     h1::{
-        field::{Field, Kind, options},
+        field::{Field, Kind, list, options},
         framing::Framing,
         policy::Underscores,
         request::{Persistence, Version, upgrades},
@@ -44,6 +44,10 @@ pub(crate) fn to_dyno(
             .for_each(|protocol| forward::line(out, b"Upgrade", protocol));
     } else if routing.dyno_keepalive_ms.0 == 0 {
         out.extend_from_slice(b"Connection: close\r\n");
+    }
+    // Dynos that speak gRPC ask for it, and trailers pass all the way.
+    if routing.dyno_protocol.is_http2() && values(request, Kind::Te).any(takes_trailers) {
+        out.extend_from_slice(b"TE: trailers\r\n");
     }
     if head.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -93,6 +97,10 @@ fn goes_to_dyno(field: &Field, worker: &Worker, request: &Request<'_>, routing: 
         kind if kind.is_hop_by_hop() => false,
         _ => !(request.head.names_in_connection && is_named(field, request.fields, request.bytes)),
     }
+}
+
+fn takes_trailers(te: &[u8]) -> bool {
+    list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// When the first trusted proxy got the request, if it says so.

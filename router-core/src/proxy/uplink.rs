@@ -63,6 +63,14 @@ impl Uplink {
         }
     }
 
+    /// The response has begun: nothing is sent again.
+    pub(super) fn keep_nothing(&mut self) {
+        self.keeps = false;
+        if self.unsent().is_empty() {
+            self.piece = None;
+        }
+    }
+
     /// Waits for the client: what it has parted with was all sent.
     pub(super) fn waits_for_client(&self, head: &[u8]) -> bool {
         self.state == State::Sending && self.head_sent == head.len() && self.unsent().is_empty()

@@ -1,7 +1,8 @@
 //! Everything that can end a request other than a dyno's own answer.
 //!
 //! - [`Fault`]: the closed list, most of it Heroku's H-codes (Dev Center, Error Codes).
-//! - [`Restriction`], [`RequestError`], [`RequestFlaw`]: the kinds within one fault.
+//! - [`Mismatch`], [`Restriction`], [`RequestError`], [`RequestFlaw`]: the kinds within one fault.
+//! - [`grpc`]: what it is to a client that speaks gRPC.
 //! - [`Facts`]: code, status, log level, blame, retry: one `match` without a wildcard gives them.
 //! - [`explain`]: what it means in words, for visitors and for operators.
 //! - [`errors_markdown`]: `docs/errors.md`, printed from all of this.
@@ -11,6 +12,7 @@
 
 pub mod explain;
 mod facts;
+pub mod grpc;
 mod markdown;
 
 pub use facts::{At, Blame, Code, Facts, Retry, Sock};
@@ -85,6 +87,8 @@ closed! {
         BootTimeout,
         /// H21: every dyno that was tried refused the connection.
         ConnectRefused,
+        /// H17, H21: every dyno that was tried accepted the connection and speaks something else than its app says.
+        DynoMismatch(Mismatch),
         /// H22: the app's own limit of requests in flight is reached.
         RequestLimit,
         /// H24: the router was stopped and its grace period ended in mid-request.
@@ -115,6 +119,16 @@ closed! {
         UnknownHost,
         /// The request head breaks HTTP, so that its app is not known.
         RequestFlaw(RequestFlaw),
+    }
+}
+
+closed! {
+    /// What a dyno does not speak although its app's `dyno_protocol` says so.
+    pub enum Mismatch {
+        /// HTTP/2 (H17).
+        NoHttp2,
+        /// TLS with a certificate that its app expects (H21).
+        Tls,
     }
 }
 

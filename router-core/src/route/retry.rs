@@ -23,6 +23,11 @@ pub enum ConnectFailure {
     Refused,
     /// Not accepted in time: H19 when it is the last one.
     TimedOut,
+    /// Accepted, but what came in answer to our settings was not HTTP/2: H17 when it is the last one.
+    NoHttp2,
+    /// Accepted, but the TLS handshake failed, most often because the certificate is not the one expected: H21 when it is
+    /// the last one.
+    Tls,
 }
 
 /// What a request does after a failed connect.

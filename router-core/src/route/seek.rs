@@ -18,6 +18,7 @@ use super::{
     deadline::Hold,
     dyno::{Dyno, DynoKey},
     eject,
+    fault::Mismatch,
     load::Slot,
     retry::{Attempts, ConnectFailure, Next},
 };
@@ -154,6 +155,8 @@ pub fn failed(
 const fn fault_of(failure: Option<ConnectFailure>) -> Fault {
     match failure {
         Some(ConnectFailure::TimedOut) => Fault::ConnectTimeout,
+        Some(ConnectFailure::NoHttp2) => Fault::DynoMismatch(Mismatch::NoHttp2),
+        Some(ConnectFailure::Tls) => Fault::DynoMismatch(Mismatch::Tls),
         Some(ConnectFailure::Refused) | None => Fault::ConnectRefused,
     }
 }

@@ -148,6 +148,7 @@ async fn live(seat: Seat, doors: Vec<OpenDoor>, #[cfg(feature = "h3")] quic: Vec
     }
     ticking.abort();
     worker.pool.clear();
+    worker.hub.clear();
     worker.log.hand_over();
 }
 
@@ -161,8 +162,9 @@ async fn tick(worker: Rc<Worker>) {
         let now = worker.now();
         worker.sweep.run(now);
         worker.pool.tidy(now);
+        worker.hub.tidy(now);
         worker.buffers.tidy();
-        worker.counters.kept.set(worker.pool.kept() as u64);
+        worker.counters.kept.set((worker.pool.kept() + worker.hub.idle()) as u64);
         let dropped = worker.log.hand_over();
         worker.counters.log_lines_dropped.add(dropped);
     }

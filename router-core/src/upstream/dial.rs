@@ -51,7 +51,7 @@ pub(crate) async fn dial(
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(ConnectFailure::TimedOut),
             Err(error) if is_exhaustion(&error) => {
                 worker.counters.dials_without_descriptor.add(1);
-                if worker.pool.shed(SHED) == 0 {
+                if worker.pool.shed(SHED) + worker.hub.shed() == 0 {
                     pause(worker, timer, deadline).await?;
                 }
             }
@@ -83,7 +83,8 @@ fn is_ourselves(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(here), Ok(there)) if here == there)
 }
 
-async fn within<T>(
+/// Waits for `connecting`, until `deadline`.
+pub(super) async fn within<T>(
     worker: &Worker,
     timer: &Timer,
     deadline: Moment,

@@ -13,8 +13,9 @@ use std::{
 use foldhash::fast::FixedState;
 
 use crate::{
-    io::{Socket, Transport},
+    io::Transport,
     route::{Moment, dyno::DynoKey},
+    upstream::link::Link,
 };
 
 /// How many connections may wait for their next request, in each worker's pool.
@@ -40,7 +41,7 @@ struct Waiting<T> {
 }
 
 /// Connections that wait for their next request, the latest used first.
-pub(crate) struct Pool<T = Box<Socket>> {
+pub(crate) struct Pool<T = Link> {
     bounds: PoolBounds,
     /// For each dyno in the order in which they were put.
     dynos: RefCell<HashMap<DynoKey, VecDeque<Waiting<T>>, FixedState>>,

@@ -20,15 +20,15 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use tower::ServiceExt as _;
 
 /// A server of axum's; it stops when this is dropped.
-pub(super) struct Outer {
-    pub(super) address: SocketAddr,
-    pub(super) runtime: Runtime,
-    pub(super) service: RouterService,
+pub(crate) struct Outer {
+    pub(crate) address: SocketAddr,
+    pub(crate) runtime: Runtime,
+    pub(crate) service: RouterService,
 }
 
 impl Outer {
     /// A server that gives everything to the router.
-    pub(super) fn before(router: &Router) -> Self {
+    pub(crate) fn before(router: &Router) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -47,22 +47,22 @@ impl Outer {
     }
 
     /// A client, connected.
-    pub(super) fn client(&self) -> Wire {
+    pub(crate) fn client(&self) -> Wire {
         Wire::connect(self.address)
     }
 
     /// Waits for something, not for ever.
-    pub(super) fn wait<T>(&self, deed: impl Future<Output = T>) -> T {
+    pub(crate) fn wait<T>(&self, deed: impl Future<Output = T>) -> T {
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, deed).await.expect("in time") })
     }
 
     /// Asks the router without a server between.
-    pub(super) fn call(&self, request: Request<Body>) -> Response<ResponseBody> {
+    pub(crate) fn call(&self, request: Request<Body>) -> Response<ResponseBody> {
         let Ok(response) = self.wait(self.service.clone().oneshot(request));
         response
     }
 
-    pub(super) fn drain(&self, server: Server, patience: Duration) -> DrainReport {
+    pub(crate) fn drain(&self, server: Server, patience: Duration) -> DrainReport {
         self.wait(server.drain(patience))
     }
 }

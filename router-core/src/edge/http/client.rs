@@ -13,7 +13,11 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{reply::Reply, tunnel::Tunnel};
 use crate::{
-    edge::translate::{heading::Heading, unchunk::Element, upload::Upload},
+    edge::translate::{
+        heading::Heading,
+        unchunk::{Element, Unchunk},
+        upload::Upload,
+    },
     h1::{
         framing::Framing,
         request::{Persistence, RequestHead},
@@ -156,6 +160,10 @@ impl<B: Body<Data = Bytes> + Unpin> Client for HttpClient<'_, B> {
             let sent = ready!(tunnel.poll_send(cx, body))?;
             self.bytes_sent += sent as u64;
             return Poll::Ready(Ok(sent));
+        }
+        // Who has the last of it may leave before it is asked.
+        if self.heading.chunks.as_ref().is_some_and(Unchunk::is_done) {
+            return Poll::Ready(Ok(body.len()));
         }
         if self.reply.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));

@@ -1,4 +1,4 @@
-//! The chunks of a response, taken apart. They were validated and cleaned on their way here, so this only looks where
+//! The chunks of a body, taken apart. They were validated and cleaned on their way here, so this only looks where
 //! each thing ends; a cut anywhere is fine.
 //!
 //! - [`Unchunk`]: where in the body it is. [`Element`]: what was found.
@@ -37,6 +37,11 @@ impl Unchunk {
     /// Whether the body has ended.
     pub(crate) const fn is_done(&self) -> bool {
         matches!(self, Self::Done)
+    }
+
+    /// Whether the next byte is data.
+    pub(crate) const fn is_in_data(&self) -> bool {
+        matches!(self, Self::Data(_))
     }
 
     /// Reads on in `body`, which is not empty, and takes at most `room` bytes of data; how many bytes are used up.

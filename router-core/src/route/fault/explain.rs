@@ -3,7 +3,7 @@
 //! - [`Fault::visitor`]: for whoever sent the request.
 //! - [`Fault::operator`]: for whoever runs the app or the router: what happened, what to do.
 
-use super::{Fault, RequestError, RequestFlaw, Restriction};
+use super::{Fault, Mismatch, RequestError, RequestFlaw, Restriction};
 
 /// A fault for a visitor, who wants to know whether it is their doing and whether to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,7 @@ impl Fault {
             | Self::ServerRequestInterrupted
             | Self::ConnectTimeout
             | Self::ConnectRefused
+            | Self::DynoMismatch(_)
             | Self::ResponseRestriction(_)
             | Self::AllQuarantined => Visitor {
                 title: "Application error",
@@ -132,6 +133,14 @@ impl Fault {
             Self::ConnectRefused => (
                 "Every dyno that was tried refused the connection.",
                 "The processes run but do not listen on $PORT at the address that was registered; check the bind address and the log.",
+            ),
+            Self::DynoMismatch(Mismatch::NoHttp2) => (
+                "The app's `dyno_protocol` is HTTP/2, and every dyno that was tried answered the connection's first bytes with something else.",
+                "Let the dynos speak HTTP/2 (in the clear with prior knowledge, or over TLS with ALPN h2), or set `dyno_protocol` to http1.",
+            ),
+            Self::DynoMismatch(Mismatch::Tls) => (
+                "The app's `dyno_protocol` is encrypted, and the TLS handshake failed with every dyno that was tried.",
+                "See that the dynos speak TLS, that `dyno_ca` signed their certificates, and that those are for `dyno_server_name`, or for the dynos' addresses.",
             ),
             Self::RequestLimit => (
                 "The app has `request_limit` requests in flight.",

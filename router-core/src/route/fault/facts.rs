@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Fault, RequestError, RequestFlaw, Restriction};
+use super::{Fault, Mismatch, RequestError, RequestFlaw, Restriction};
 
 /// What follows from a [`Fault`]. The text in the log (`code`, `desc`, `cause`, `at`, `sock`) is Heroku's where
 /// Heroku has one.
@@ -161,6 +161,7 @@ impl Fault {
             Self::BootTimeout => coded("H20", 503, "boot_timeout", "App boot timeout", App),
             Self::ConnectRefused => coded("H21", 503, "connect_refused", "Backend connection refused", Dyno)
                 .retried(Retry::AnotherDyno),
+            Self::DynoMismatch(mismatch) => mismatch.facts(),
             Self::RequestLimit => coded("H22", 503, "request_limit", "Connection limit reached", App),
             Self::ForcedClose => coded("H24", 503, "forced_close", "Forced close", Router).closing(),
             Self::ResponseRestriction(restriction) => restriction.facts(),
@@ -188,6 +189,19 @@ impl Fault {
             Self::UnknownHost => uncoded(404, "unknown_host", "No such app", None),
             Self::RequestFlaw(flaw) => flaw.facts(),
         }
+    }
+}
+
+impl Mismatch {
+    /// The facts of H17 and H21 when it was found out before anything was sent.
+    const fn facts(self) -> Facts {
+        let (code, id, desc, cause) = match self {
+            Self::NoHttp2 => {
+                ("H17", "dyno_no_http2", "Poorly formatted HTTP response", "dyno does not speak HTTP/2")
+            }
+            Self::Tls => ("H21", "dyno_tls", "Backend connection refused", "TLS handshake with dyno failed"),
+        };
+        Facts { cause: Some(cause), ..coded(code, 503, id, desc, Blame::Dyno).retried(Retry::AnotherDyno) }
     }
 }
 

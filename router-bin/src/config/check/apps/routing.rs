@@ -1,5 +1,7 @@
 //! What `[app.routing]` means: [`Routing`], every key of it, with bounds.
 
+mod speech;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use busbar_registry::{Balance, Millis, Routing};
@@ -15,10 +17,11 @@ use super::super::{
 };
 
 /// What `raw` means; what it does not say is as usual.
-pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing {
+pub(super) fn check(mut raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing {
     let usual = Routing::default();
     let u = &usual;
     let c = complaints;
+    let speech = speech::check(&mut raw, c);
     Routing {
         balance: raw.balance.map_or(u.balance, |written| balance(&written, c)),
         session_affinity: raw.session_affinity.map_or(u.session_affinity, |written| written.value),
@@ -74,6 +77,8 @@ pub(super) fn check(raw: RawRouting, complaints: &mut Complaints<'_>) -> Routing
         hold_timeout_ms: span("hold_timeout", raw.hold_timeout, u.hold_timeout_ms, c),
         response_buffer_bytes: raw.response_buffer.map_or(u.response_buffer_bytes, |size| buffer(&size, c)),
         dyno_keepalive_ms: span("dyno_keepalive", raw.dyno_keepalive, u.dyno_keepalive_ms, c),
+        dyno_protocol: speech.protocol,
+        dyno_tls: speech.tls,
         answer_continue: raw.answer_continue.map_or(u.answer_continue, |written| written.value),
         https_redirect: raw.https_redirect.map_or(u.https_redirect, |written| written.value),
         hsts_seconds: raw.hsts.and_then(|age| parsed::<Age>("hsts", &age, c)).map(|Age(seconds)| seconds),
