@@ -359,6 +359,8 @@ impl World {
         match how {
             ConnectFailure::Refused => request.refused = true,
             ConnectFailure::TimedOut => request.timed_out = true,
+            // Nobody here speaks anything.
+            ConnectFailure::NoHttp2 | ConnectFailure::Tls => unreachable!("{how:?}"),
         }
         dyno.load.quarantine(now, set.routing.quarantine_ms.duration());
         self.failed(set, &dyno);
@@ -453,6 +455,7 @@ const fn connect_fault(how: ConnectFailure) -> Fault {
     match how {
         ConnectFailure::TimedOut => Fault::ConnectTimeout,
         ConnectFailure::Refused => Fault::ConnectRefused,
+        ConnectFailure::NoHttp2 | ConnectFailure::Tls => Fault::PlatformError, // which is expected nowhere
     }
 }
 
