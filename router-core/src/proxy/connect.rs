@@ -8,7 +8,7 @@ use busbar_registry::Routing;
 use super::{Call, Client, record::Record, select::Selected};
 use crate::{
     route::{
-        Fault, RequestClock,
+        Fault, Moment, RequestClock,
         admit::Waiting,
         affinity::SetCookie,
         dyno::Dyno,
@@ -116,14 +116,8 @@ async fn reach(
         return Ok(Line { stream, slot, reused: true, sets_cookie: false });
     }
     clock.connecting(began);
-    let dialled = if routing.dyno_protocol.is_http2() {
-        // Much of it, and rarely needed: not a part of every request.
-        let stream = Box::pin(worker.hub.stream(worker, timer, dyno, routing, clock.deadline())).await;
-        stream.map(Link::Stream)
-    } else {
-        worker.counters.dials.add(1);
-        dial(worker, timer, &dyno.address, clock.deadline()).await.map(Link::Plain)
-    };
+    // Large, and rarely needed: no part of every request.
+    let dialled = Box::pin(make(worker, timer, dyno, routing, clock.deadline())).await;
     let now = worker.now();
     record.reached(dyno, now.since(began), now);
     match dialled {
@@ -133,6 +127,21 @@ async fn reach(
         }
         Err(how) => Err((slot, how)),
     }
+}
+
+/// A new way to the dyno.
+async fn make(
+    worker: &Worker,
+    timer: &Timer,
+    dyno: &Dyno,
+    routing: &Arc<Routing>,
+    deadline: Moment,
+) -> Result<Link, ConnectFailure> {
+    if routing.dyno_protocol.is_http2() {
+        return worker.hub.stream(worker, timer, dyno, routing, deadline).await.map(Link::Stream);
+    }
+    worker.counters.dials.add(1);
+    dial(worker, timer, &dyno.address, deadline).await.map(Link::Plain)
 }
 
 /// A way to the dyno that is there already.
