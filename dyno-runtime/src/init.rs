@@ -1,20 +1,21 @@
 //! `dyno-init`: the program that becomes a dyno.
 //!
 //! The runtime starts its own program again under this name, in a fresh process with a single thread, where everything
-//! is allowed that is not between fork and exec. Here it reads one line of JSON ([`InitSpec`]) from its standard input,
-//! which is a socket; makes itself what a dyno has to be, step by step; and executes the app's command.
+//! is allowed that is not between fork and exec. Here it reads one line of JSON ([`InitSpec`]) and the dyno's environment
+//! from its standard input, which is a socket; makes itself what a dyno has to be, step by step; and executes the app's
+//! command: itself ([`plain`]), or, when the dyno is kept apart, in a child whose first process it stays ([`apart`]).
 //!
 //! On the socket it answers [`Report::Ready`] before the last step and [`Report::Failed`] when a step fails; then it
 //! exits. A command that was executed closes the socket. When the runtime dies before it has sent the line, nothing
 //! is executed.
 
 use std::{
-    ffi::OsStr,
-    fmt, fs,
+    ffi::{OsStr, OsString},
+    fs,
     io::{self, BufRead as _, Read as _, Write as _},
     os::{
         fd::OwnedFd,
-        unix::{net::UnixStream, process::CommandExt as _},
+        unix::{ffi::OsStringExt as _, net::UnixStream, process::CommandExt as _},
     },
     path::PathBuf,
     process::{Command, ExitCode},
@@ -23,20 +24,34 @@ use std::{
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
-use crate::spawn::close_the_rest_on_exec;
+pub use self::step::InitStep;
+use self::step::Steps;
+pub use crate::sandbox::walls::SandboxSpec;
+use crate::sandbox::{first, sys};
+
+mod apart;
+mod step;
 
 /// The line that the runtime sends may not be longer.
 const MAX_SPEC: u64 = 1 << 20;
+/// Nor may the environment: no system takes a larger one (three quarters of `_STK_LIM`).
+pub(crate) const MAX_ENVIRONMENT: usize = 6 << 20;
 
-/// What a dyno is made of, besides its environment, which the process has from its start.
+/// What a dyno is made of. Its environment follows, as it is secret: each variable ends with a NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitSpec {
     /// Files to write `0` to, so that this process is in its groups.
     pub join: Vec<PathBuf>,
-    /// Where the command runs.
+    /// Where the command runs, as the dyno sees it.
     pub directory: PathBuf,
     /// The program and its arguments.
     pub argv: Vec<String>,
+    /// How many bytes of environment follow.
+    pub environment: usize,
+    /// How it is kept apart, if it is.
+    pub sandbox: Option<SandboxSpec>,
+    /// This step fails: for tests of what happens then.
+    pub fail: Option<InitStep>,
 }
 
 /// What `dyno-init` answers.
@@ -53,85 +68,100 @@ pub enum Report {
     },
 }
 
-/// The steps of `dyno-init`, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum InitStep {
-    /// Read the specification.
-    Spec,
-    /// Begin a session of its own, so that it can be told from others and from the terminal.
-    Session,
-    /// Enter its control groups.
-    Cgroup,
-    /// Set its resource limits.
-    Rlimit,
-    /// Give up the gain of rights by set-user-ID programs.
-    NoNewPrivileges,
-    /// Go to its directory.
-    Directory,
-    /// Take `/dev/null` as standard input, and close what it inherited beyond the standard streams.
-    Files,
-    /// Execute the command.
-    Execute,
-}
-
-impl fmt::Display for InitStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Spec => "read its specification",
-            Self::Session => "begin a session",
-            Self::Cgroup => "enter its cgroup",
-            Self::Rlimit => "set resource limits",
-            Self::NoNewPrivileges => "give up new privileges",
-            Self::Directory => "change to the app's directory",
-            Self::Files => "open /dev/null and close other files",
-            Self::Execute => "execute the command",
-        })
-    }
-}
-
 /// Runs `dyno-init`: to be called at once by a program whose first argument is [`crate::options::INIT_VERB`]. It
-/// returns only when the command could not be executed.
+/// returns only when the command could not be executed, or, as the first process of a dyno, when that has ended.
 pub fn main() -> ExitCode {
+    sys::reset_signals();
+    let _only_for_ps = rustix::thread::set_name(c"dyno-init");
     // The socket must not be standard input any more when the command is executed.
-    let Ok(mut runtime) = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map(UnixStream::from) else {
+    let Ok(runtime) = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 10).map(UnixStream::from) else {
         return ExitCode::from(126);
     };
-    let Err(Failed { step, source }) = become_dyno(&mut runtime);
-    let errno = source.raw_os_error().unwrap_or(0);
-    let _runtime_is_gone = send(&mut runtime, &Report::Failed { step, errno });
-    ExitCode::from(126)
+    ExitCode::from(u8::try_from(become_dyno(runtime)).unwrap_or(126))
 }
 
+/// Which step failed, and how.
 struct Failed {
     step: InitStep,
     source: io::Error,
 }
 
-fn at(step: InitStep) -> impl Fn(io::Error) -> Failed {
-    move |source| Failed { step, source }
+fn tell(runtime: &mut UnixStream, Failed { step, source }: &Failed) {
+    let errno = source.raw_os_error().unwrap_or(0);
+    let _runtime_is_gone = send(runtime, &Report::Failed { step: *step, errno });
 }
 
-fn become_dyno(runtime: &mut UnixStream) -> Result<std::convert::Infallible, Failed> {
-    let spec = receive(runtime).map_err(at(InitStep::Spec))?;
-    rustix::process::setsid().map_err(|e| at(InitStep::Session)(e.into()))?;
-    spec.join.iter().try_for_each(enter).map_err(at(InitStep::Cgroup))?;
-    forbid_core_dumps().map_err(at(InitStep::Rlimit))?;
-    rustix::thread::set_no_new_privs(true).map_err(|e| at(InitStep::NoNewPrivileges)(e.into()))?;
-    std::env::set_current_dir(&spec.directory).map_err(at(InitStep::Directory))?;
-    leave_stdin().map_err(at(InitStep::Files))?;
-    close_the_rest_on_exec().map_err(at(InitStep::Files))?;
-    send(runtime, &Report::Ready).map_err(at(InitStep::Execute))?;
-    let (program, arguments) =
-        spec.argv.split_first().ok_or_else(|| at(InitStep::Spec)(invalid("empty argv")))?;
-    // `exec` gives the command the ordinary treatment of SIGPIPE and of signals that were blocked.
-    let error = Command::new(OsStr::new(program)).args(arguments).exec();
-    Err(at(InitStep::Execute)(error))
+/// Returns with the status of this process.
+fn become_dyno(mut runtime: UnixStream) -> i32 {
+    let begun =
+        receive(&runtime).map_err(|source| Failed { step: InitStep::Spec, source }).and_then(|order| {
+            let steps = Steps { fail: order.spec.fail };
+            steps.take(InitStep::Session, || Ok(rustix::process::setsid()?))?;
+            Ok((order, steps))
+        });
+    let ended = begun.and_then(|(order, steps)| match &order.spec.sandbox {
+        None => match plain(&mut runtime, &order, steps)? {},
+        Some(sandbox) => apart::begin(&mut runtime, &order, sandbox, steps),
+    });
+    match ended {
+        Ok((command, exit)) => {
+            // Now the runtime hears the end of what this process and the command had to say.
+            drop(runtime);
+            first::watch(command, exit)
+        }
+        Err(failed) => {
+            tell(&mut runtime, &failed);
+            126
+        }
+    }
 }
 
-fn receive(runtime: &UnixStream) -> io::Result<InitSpec> {
+/// A dyno with a session and groups of its own.
+fn plain(runtime: &mut UnixStream, order: &Order, steps: Steps) -> Result<std::convert::Infallible, Failed> {
+    steps.take(InitStep::Cgroup, || order.spec.join.iter().try_for_each(enter))?;
+    steps.take(InitStep::Rlimit, forbid_core_dumps)?;
+    steps.take(InitStep::NoNewPrivileges, || Ok(rustix::thread::set_no_new_privs(true)?))?;
+    execute(runtime, order, steps)
+}
+
+/// The last steps of all.
+fn execute(
+    runtime: &mut UnixStream,
+    order: &Order,
+    steps: Steps,
+) -> Result<std::convert::Infallible, Failed> {
+    steps.take(InitStep::Directory, || std::env::set_current_dir(&order.spec.directory))?;
+    steps.take(InitStep::Files, || leave_stdin().and_then(|()| sys::close_the_rest_on_exec()))?;
+    steps.take(InitStep::Execute, || {
+        let (program, arguments) = order.spec.argv.split_first().ok_or_else(|| invalid("empty argv"))?;
+        send(runtime, &Report::Ready)?;
+        let variables = order.environment.iter().filter_map(|variable| split(variable));
+        Err(Command::new(OsStr::new(program)).args(arguments).env_clear().envs(variables).exec())
+    })
+}
+
+/// What the runtime wants.
+struct Order {
+    spec: InitSpec,
+    environment: Vec<Vec<u8>>,
+}
+
+fn receive(runtime: &UnixStream) -> io::Result<Order> {
+    let mut from = io::BufReader::new(runtime.take(MAX_SPEC + MAX_ENVIRONMENT as u64));
     let mut line = String::new();
-    io::BufReader::new(runtime.take(MAX_SPEC)).read_line(&mut line)?;
-    serde_json::from_str(&line).map_err(|_| invalid("not a specification"))
+    from.by_ref().take(MAX_SPEC).read_line(&mut line)?;
+    let spec: InitSpec = serde_json::from_str(&line).map_err(|_| invalid("not a specification"))?;
+    let mut bytes = vec![0; spec.environment.min(MAX_ENVIRONMENT)];
+    from.read_exact(&mut bytes)?;
+    let environment =
+        bytes.split(|byte| *byte == 0).filter(|one| !one.is_empty()).map(<[u8]>::to_vec).collect();
+    Ok(Order { spec, environment })
+}
+
+fn split(variable: &[u8]) -> Option<(OsString, OsString)> {
+    let at = memchr::memchr(b'=', variable)?;
+    let (name, value) = variable.split_at_checked(at)?;
+    Some((OsString::from_vec(name.to_vec()), OsString::from_vec(value.get(1..)?.to_vec())))
 }
 
 fn send(runtime: &mut UnixStream, report: &Report) -> io::Result<()> {

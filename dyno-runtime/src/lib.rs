@@ -9,7 +9,8 @@
 //!
 //! What is done:
 //! - [`supervise`]: apps and dynos; what a dead runtime left is removed by the next one.
-//! - [`spawn`] and [`init`]: a process becomes a dyno; [`cgroup`]: it is limited, counted and killed as a whole.
+//! - [`spawn`] and [`init`]: a process becomes a dyno; [`sandbox`]: it is kept apart; [`cgroup`]: it is limited, counted
+//!   and killed as a whole.
 //! - [`slug`]: an app in one file, and where it is unpacked.
 //! - [`register`]: a web dyno is ready, is registered, is drained. [`logs`]: what dynos write.
 //!
@@ -33,6 +34,7 @@ mod profile;
 pub mod register;
 pub mod restart;
 pub mod rollout;
+pub mod sandbox;
 pub mod size;
 pub mod slug;
 pub mod spawn;
@@ -44,7 +46,7 @@ pub use definition::{AppDefinition, DefinitionError, Metrics};
 pub use formation::{Formation, FormationError, ScaleChange, Share};
 pub use life::{Exit, Phase, Times};
 pub use logs::{LogLine, Source, Speaker, Tail};
-pub use options::{BaseEnvironment, InitProgram, Isolation, RuntimeOptions};
+pub use options::{BaseEnvironment, InitProgram, Isolation, Network, RuntimeOptions, Sandbox};
 pub use procfile::{Procfile, ProcfileError};
 pub use register::{Demand, Drained, Draining};
 pub use restart::RestartPolicy;

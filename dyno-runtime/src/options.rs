@@ -1,19 +1,23 @@
 //! How a runtime is set up.
 //!
 //! - [`RuntimeOptions`]: everything, with defaults for one machine.
-//! - [`InitProgram`]: which program becomes a dyno; [`Isolation`]; [`BaseEnvironment`].
+//! - [`InitProgram`]: which program becomes a dyno; [`BaseEnvironment`].
+//! - [`Isolation`], [`Sandbox`], [`Network`]: how it is kept apart.
 
 use std::{
     env,
     ffi::{OsStr, OsString},
     fmt,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
 
 use crate::{
     cgroup::Enforcement,
+    init::InitStep,
     register::{AtOnce, Demand, Drained},
 };
 
@@ -33,8 +37,10 @@ pub struct RuntimeOptions {
     pub init: InitProgram,
     /// What happens when control groups cannot be used. Default: a warning.
     pub cgroups: Enforcement,
-    /// How dynos are kept apart.
+    /// How dynos are kept apart. What this machine does not allow is refused at the start.
     pub isolation: Isolation,
+    /// The particulars of that.
+    pub sandbox: Sandbox,
     /// What a dyno's environment begins with.
     pub environment: BaseEnvironment,
     /// How long a dyno stays registered when this runtime dies. Renewed at a third. Default 10 s.
@@ -53,6 +59,7 @@ impl Default for RuntimeOptions {
             init: InitProgram::default(),
             cgroups: Enforcement::default(),
             isolation: Isolation::default(),
+            sandbox: Sandbox::default(),
             environment: BaseEnvironment::default(),
             lease: Duration::from_secs(10),
             drained: Arc::new(AtOnce),
@@ -63,20 +70,12 @@ impl Default for RuntimeOptions {
 
 impl fmt::Debug for RuntimeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            instance,
-            state_directory,
-            init,
-            cgroups,
-            isolation,
-            environment,
-            lease,
-            drained: _,
-            demand: _,
-        } = self;
+        let Self { instance, state_directory, init, cgroups, .. } = self;
+        let Self { isolation, sandbox, environment, lease, .. } = self;
         let mut shown = f.debug_struct("RuntimeOptions");
         shown.field("instance", instance).field("state_directory", state_directory).field("init", init);
-        shown.field("cgroups", cgroups).field("isolation", isolation).field("environment", environment);
+        shown.field("cgroups", cgroups).field("isolation", isolation).field("sandbox", sandbox);
+        shown.field("environment", environment);
         shown.field("lease", lease).finish_non_exhaustive()
     }
 }
@@ -105,6 +104,100 @@ pub enum Isolation {
     /// processes and network: for apps that trust each other.
     #[default]
     Plain,
+    /// Its own files, processes and names, without rights, with a list of system calls; in a user namespace, for which
+    /// nobody has to be root. It has the runtime's user and the machine's network.
+    User,
+    /// All of that, and a user and a network of its own. Needs root.
+    Full,
+}
+
+/// A word that is no level of isolation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no level of isolation; there are full, user and plain")]
+pub struct NoIsolation(String);
+
+impl FromStr for Isolation {
+    type Err = NoIsolation;
+    fn from_str(word: &str) -> Result<Self, NoIsolation> {
+        match word {
+            "plain" => Ok(Self::Plain),
+            "user" => Ok(Self::User),
+            "full" => Ok(Self::Full),
+            other => Err(NoIsolation(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Plain => "plain",
+            Self::User => "user",
+            Self::Full => "full",
+        })
+    }
+}
+
+/// Whom a dyno can reach, at the level [`Isolation::Full`]; at the others it has the machine's network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// A network of its own; it can call the world by NAT where this machine allows that, with a warning where not.
+    #[default]
+    Outbound,
+    /// A network of its own; it can be called, and calls nobody.
+    Inbound,
+    /// The machine's: other dynos, the machine's own services and all that these can reach.
+    Host,
+}
+
+/// A word that is no kind of network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no kind of network; there are outbound, inbound and host")]
+pub struct NoNetwork(String);
+
+impl FromStr for Network {
+    type Err = NoNetwork;
+    fn from_str(word: &str) -> Result<Self, NoNetwork> {
+        match word {
+            "outbound" => Ok(Self::Outbound),
+            "inbound" => Ok(Self::Inbound),
+            "host" => Ok(Self::Host),
+            other => Err(NoNetwork(other.to_owned())),
+        }
+    }
+}
+
+/// The particulars of isolation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Where the programs are that dynos find: a directory with `usr`, `bin`, `etc` …, mounted read-only. Default: the
+    /// machine's own root.
+    pub stack: PathBuf,
+    /// Where dynos write, on a disk. Default: `/var/lib/busbar` for root, otherwise `$XDG_STATE_HOME/busbar` or
+    /// `~/.local/state/busbar`.
+    pub scratch: Option<PathBuf>,
+    /// Bytes that a dyno's `/dev/shm` may hold; they count as its memory. Default 64 MiB.
+    pub shm: u64,
+    /// Whom a dyno can reach.
+    pub network: Network,
+    /// The network of all dynos on this machine: the first address of 65,536. Default 10.253.0.0.
+    pub dynos: Ipv4Addr,
+    /// This step fails: for tests of what happens then.
+    #[doc(hidden)]
+    pub fail: Option<InitStep>,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            stack: "/".into(),
+            scratch: None,
+            shm: 64 << 20,
+            network: Network::default(),
+            dynos: Ipv4Addr::new(10, 253, 0, 0),
+            fail: None,
+        }
+    }
 }
 
 /// What a dyno's environment begins with, before config vars, `DYNO` and `PORT`.
@@ -119,8 +212,11 @@ pub enum BaseEnvironment {
 }
 
 impl BaseEnvironment {
-    /// The variables.
-    pub(crate) fn variables(self) -> Vec<(OsString, OsString)> {
+    /// The variables of a dyno that has the machine's files, or its own.
+    pub(crate) fn variables(self, isolation: Isolation) -> Vec<(OsString, OsString)> {
+        if isolation != Isolation::Plain {
+            return apart();
+        }
         env::vars_os().filter(|(name, _)| self.has(name)).collect()
     }
 
@@ -138,9 +234,24 @@ impl BaseEnvironment {
     }
 }
 
-/// The shell that runs a command: bash as on Heroku, otherwise sh.
-pub(crate) fn shell() -> &'static str {
-    ["/bin/bash", "/usr/bin/bash"].into_iter().find(|shell| Path::new(shell).exists()).unwrap_or("/bin/sh")
+/// What a dyno finds that has its own files: nothing in them is the runtime's, so that nothing of its environment fits.
+fn apart() -> Vec<(OsString, OsString)> {
+    let own = [
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("HOME", "/app"),
+        ("USER", "dyno"),
+        ("LOGNAME", "dyno"),
+        ("SHELL", "/bin/bash"),
+    ];
+    let passed = ["LANG", "LC_ALL", "TZ", "TERM"];
+    let passed = passed.into_iter().filter_map(|name| Some((name.into(), env::var_os(name)?)));
+    own.into_iter().map(|(name, value)| (name.into(), value.into())).chain(passed).collect()
+}
+
+/// The shell that runs a command, among the programs below `stack`: bash as on Heroku, otherwise sh.
+pub(crate) fn shell(stack: &Path) -> &'static str {
+    let is_there = |shell: &&str| stack.join(shell.trim_start_matches('/')).exists();
+    ["/bin/bash", "/usr/bin/bash"].into_iter().find(is_there).unwrap_or("/bin/sh")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! - [`Family`]: all processes of one dyno: the members of its group, or, where there is none, its session and
 //!   whatever carries its mark in the environment.
 
-use std::{collections::HashSet, fs, time::Duration};
+use std::{collections::HashSet, fs, path::PathBuf, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,21 @@ impl Identity {
     pub(crate) fn is_there(self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.started == self.started)
     }
+
+    /// The same, and it is no zombie.
+    fn runs(self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.started == self.started && !stat.zombie)
+    }
+
+    /// Sends it, and no other process, SIGKILL.
+    fn kill(self) {
+        let Some(pid) = Pid::from_raw(self.pid) else { return };
+        if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+            && self.is_there()
+        {
+            let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
+        }
+    }
 }
 
 /// All processes of one dyno.
@@ -49,6 +64,8 @@ pub(crate) struct Family {
     pub(crate) leader: Option<Identity>,
     pub(crate) mark: String,
     pub(crate) cgroup: Option<Cgroup>,
+    /// Whether that first process is one of the runtime's, in a pid namespace where the kernel ends all others with it.
+    pub(crate) apart: bool,
 }
 
 impl Family {
@@ -87,8 +104,9 @@ impl Family {
             {
                 tracing::warn!(%error, "cannot kill by cgroup");
             }
-            for pid in self.relatives() {
-                self.kill_relative(pid);
+            match self.leader.filter(|_| self.apart) {
+                Some(leader) => leader.kill(),
+                None => self.relatives().into_iter().for_each(|pid| self.kill_relative(pid)),
             }
             if self.is_empty() {
                 return true;
@@ -110,7 +128,7 @@ impl Family {
     }
 
     fn is_empty(&self) -> bool {
-        self.members().is_empty()
+        self.members().is_empty() && !self.leader.is_some_and(|leader| self.apart && leader.runs())
     }
 
     fn members(&self) -> Vec<Pid> {
@@ -127,6 +145,12 @@ impl Family {
     fn relatives(&self) -> Vec<Pid> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        if self.apart {
+            let own = self.leader.filter(|leader| leader.runs()).and_then(|leader| pid_namespace(leader.pid));
+            let others = pids.filter(|pid| self.leader.is_none_or(|leader| leader.pid != *pid));
+            let fellow = |pid: &i32| own.is_some() && pid_namespace(*pid) == own;
+            return others.filter(fellow).filter_map(Pid::from_raw).collect();
+        }
         let session = self.leader.filter(|leader| leader.is_there()).map(|leader| leader.pid);
         pids.filter(|pid| self.is_relative(*pid, session)).filter_map(Pid::from_raw).collect()
     }
@@ -145,6 +169,11 @@ impl Family {
             let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
         }
     }
+}
+
+/// Which pid namespace a process is in.
+fn pid_namespace(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
 /// Whether the process was started with this mark. Of other users' processes nothing can be read: not ours.
@@ -186,7 +215,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let real = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
         let other = Identity { started: real.started - 1, ..real };
-        let family = Family { leader: Some(other), mark: "none/such".into(), cgroup: None };
+        let family = Family { leader: Some(other), mark: "none/such".into(), cgroup: None, apart: false };
         assert_eq!(family.signal(Signal::KILL), 0);
         assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
@@ -197,7 +226,7 @@ mod tests {
     fn a_process_is_found_by_its_mark() {
         let mark = format!("test/{}", std::process::id());
         let mut child = std::process::Command::new("sleep").arg("60").env(MARK, &mark).spawn().unwrap();
-        let family = Family { leader: None, mark, cgroup: None };
+        let family = Family { leader: None, mark, cgroup: None, apart: false };
         assert_eq!(family.signal(Signal::KILL), 1);
         child.wait().unwrap();
     }

@@ -6,7 +6,7 @@
 //!   them.
 //! - [`report_web`]: tells the registry about the web dynos that are not registered.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use busbar_registry::{
@@ -69,11 +69,11 @@ impl Drained for AtOnce {
     }
 }
 
-/// Returns when a connection to the port on this machine is accepted. Cancel safe.
-pub async fn accepting(port: u16) {
+/// Returns when a connection to the address is accepted. Cancel safe.
+pub async fn accepting(address: SocketAddr) {
     let mut pause = Duration::from_millis(10);
     loop {
-        if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+        if let Ok(stream) = TcpStream::connect(address).await {
             // Nobody listens, and the kernel chose this very port for our end: we are talking to ourselves.
             let ourselves = stream.local_addr().ok() == stream.peer_addr().ok();
             if !ourselves {

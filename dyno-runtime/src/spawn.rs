@@ -1,31 +1,35 @@
 //! Starts `dyno-init` and sees it become the app's command.
 //!
 //! Two steps, so that nothing is lost if this process dies in between: [`Embryo::create`] starts a process that waits
-//! for its orders and exits without them; once it is written down, [`Embryo::launch`] gives the orders. Never is
-//! anything executed between fork and exec: with `posix_spawn` the size of this process does not matter.
+//! for its orders and exits without them; once it is written down, [`Embryo::launch`] gives the orders. Nothing of this
+//! process is copied for it, so that its size does not matter: [`OpenProgram`] is executed at once, and all that makes a
+//! process a dyno is done there.
 
 use std::{
-    ffi::OsString,
-    fmt, io,
+    collections::BTreeMap,
+    ffi::{CString, OsString},
+    fmt,
+    fs::File,
+    io,
     os::{
-        fd::{BorrowedFd, OwnedFd},
-        unix::process::CommandExt as _,
+        fd::{AsFd, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::FileExt as _},
     },
     path::PathBuf,
-    process::{Command, Stdio},
     time::Duration,
 };
 
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest, unix::AsyncFd},
     net::{UnixStream, unix::pipe},
 };
 
 use crate::{
-    init::{InitSpec, InitStep, Report},
+    init::{self, InitSpec, InitStep, Report},
     life::Exit,
-    options::InitProgram,
+    options::{InitProgram, Isolation},
+    sandbox::sys,
 };
 
 /// `dyno-init` has no more time than this; its steps take milliseconds.
@@ -79,6 +83,8 @@ pub(crate) struct Embryo {
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
+    /// Where it writes how the command ended, if it is not the command itself.
+    told: Option<File>,
 }
 
 /// A process that runs the app's command, and its output.
@@ -89,25 +95,27 @@ pub(crate) struct Launched {
 }
 
 impl Embryo {
-    /// Starts the process. Its environment is `environment` and nothing else.
+    /// Starts the process. It has no environment and no files but its streams, and `exit`, if it is to write there how
+    /// the command ended.
     pub(crate) fn create(
-        init: &InitProgram,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        init: &OpenProgram,
+        level: Isolation,
+        exit: Option<File>,
     ) -> Result<Self, SpawnError> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(system("make a socket pair"))?;
-        ours.set_nonblocking(true).map_err(system("make a socket pair"))?;
-        let orders = UnixStream::from_std(ours).map_err(system("make a socket pair"))?;
-        let (stdout, their_stdout) = output_pipe()?;
-        let (stderr, their_stderr) = output_pipe()?;
-        let mut command = Command::new(&init.program);
-        command.args(&init.arguments).arg0("dyno-init").env_clear().envs(environment);
-        command.stdin(OwnedFd::from(theirs)).stdout(their_stdout).stderr(their_stderr);
-        let child =
-            command.spawn().map_err(|source| SpawnError::Init { program: init.program.clone(), source })?;
-        // Not reaped yet, so the pid is this child's.
-        let pid = Pid::from_child(&child);
-        let process = Process::open(pid).map_err(system("open a pidfd"))?;
-        Ok(Self { orders, program: init.program.clone(), process, output: [stdout, stderr] })
+        let made = |exit: Option<File>| -> io::Result<_> {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            let (stdout, their_stdout) = output_pipe()?;
+            let (stderr, their_stderr) = output_pipe()?;
+            let files =
+                [Some(theirs.into()), Some(their_stdout), Some(their_stderr), exit.map(OwnedFd::from)];
+            let files = files.into_iter().flatten().map(out_of_the_way).collect::<io::Result<Vec<_>>>()?;
+            Ok((UnixStream::from_std(ours)?, [stdout, stderr], files))
+        };
+        let told = exit.as_ref().map(File::try_clone).transpose().map_err(system("share a file"))?;
+        let (orders, output, files) = made(exit).map_err(system("make sockets and pipes"))?;
+        let process = Process { told, ..init.start(level, &files)? };
+        Ok(Self { orders, program: init.program.clone(), process, output })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -115,17 +123,20 @@ impl Embryo {
     }
 
     /// Gives the orders and waits until the command is executed. On failure the process is killed and reaped.
-    pub(crate) async fn launch(mut self, spec: &InitSpec) -> Result<Launched, SpawnError> {
-        let reports = tokio::time::timeout(LAUNCH_LIMIT, converse(&mut self.orders, spec)).await;
-        let failure = match reports.ok().and_then(Result::ok).as_deref() {
-            Some([Report::Ready]) => {
+    pub(crate) async fn launch(mut self, order: &LaunchOrder) -> Result<Launched, SpawnError> {
+        let reports = tokio::time::timeout(LAUNCH_LIMIT, converse(&mut self.orders, order)).await;
+        let reports = reports.ok().and_then(Result::ok).unwrap_or_default();
+        let failed = reports.iter().find_map(|report| match report {
+            Report::Failed { step, errno } => Some((*step, *errno)),
+            Report::Ready => None,
+        });
+        let failure = match failed {
+            Some((step, errno)) => SpawnError::Step { step, source: io::Error::from_raw_os_error(errno) },
+            None if reports.is_empty() => SpawnError::Silent(self.program),
+            None => {
                 let [stdout, stderr] = self.output;
                 return Ok(Launched { process: self.process, stdout, stderr });
             }
-            Some([.., Report::Failed { step, errno }]) => {
-                SpawnError::Step { step: *step, source: io::Error::from_raw_os_error(*errno) }
-            }
-            _ => SpawnError::Silent(self.program),
         };
         self.process.end().await;
         Err(failure)
@@ -137,11 +148,103 @@ impl Embryo {
     }
 }
 
+/// The program that becomes a dyno, opened once: what is started later is what is running now, also after its file was
+/// replaced.
+#[derive(Debug)]
+pub(crate) struct OpenProgram {
+    program: PathBuf,
+    arguments: Vec<CString>,
+    file: io::Result<OwnedFd>,
+}
+
+impl OpenProgram {
+    /// Opens it. That it cannot be opened is said when it is to be started.
+    pub(crate) fn open(init: &InitProgram) -> Self {
+        let argument = |argument: &OsString| CString::new(argument.as_bytes()).unwrap_or_default();
+        let arguments = [c"dyno-init".to_owned()].into_iter().chain(init.arguments.iter().map(argument));
+        let file = File::open(&init.program).and_then(|file| out_of_the_way(file.into()));
+        Self { program: init.program.clone(), arguments: arguments.collect(), file }
+    }
+
+    fn start(&self, level: Isolation, files: &[OwnedFd]) -> Result<Process, SpawnError> {
+        let failed = |source| SpawnError::Init { program: self.program.clone(), source };
+        let file = self.file.as_ref().map_err(|error| failed(again(error)))?;
+        let arguments: Vec<_> = self.arguments.iter().map(CString::as_c_str).collect();
+        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (namespaces, root_is) = match level {
+            Isolation::Plain => (0, None),
+            Isolation::User => (libc::CLONE_NEWUSER | libc::CLONE_NEWPID, Some((uid, gid))),
+            Isolation::Full => (libc::CLONE_NEWPID, None),
+        };
+        let birth =
+            sys::Birth { program: file.as_fd(), arguments: &arguments, files: &files, namespaces, root_is };
+        let (pid, pidfd) = sys::clone_init(&birth).map_err(failed)?;
+        Process::watched(pid, pidfd).map_err(system("watch a process"))
+    }
+}
+
+fn again(error: &io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
+}
+
+/// The same file under a number that no standard stream has, even if this program was started without these.
+fn out_of_the_way(file: OwnedFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(&file, 10)?)
+}
+
+/// What a process is told: its specification, and the environment of the command.
+#[derive(Debug)]
+pub(crate) struct LaunchOrder {
+    spec: InitSpec,
+    environment: Secret,
+}
+
+/// Bytes that are not shown.
+struct Secret(Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl LaunchOrder {
+    /// # Errors
+    /// The environment is larger than any system takes, or would be cut short by a NUL.
+    pub(crate) fn new(
+        mut spec: InitSpec,
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Self, SpawnError> {
+        let refuse =
+            |errno| SpawnError::Step { step: InitStep::Execute, source: io::Error::from_raw_os_error(errno) };
+        let mut bytes = Vec::new();
+        // Of a name that stands there twice the last value counts.
+        let last: BTreeMap<OsString, OsString> = environment.into_iter().collect();
+        for (name, value) in last {
+            let both = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            if both.contains(&0) {
+                return Err(refuse(libc::EINVAL));
+            }
+            bytes.extend(both);
+            bytes.push(0);
+        }
+        if bytes.len() > init::MAX_ENVIRONMENT {
+            return Err(refuse(libc::E2BIG));
+        }
+        spec.environment = bytes.len();
+        Ok(Self { spec, environment: Secret(bytes) })
+    }
+}
+
 /// Sends the specification and hears all reports until the socket is closed.
-async fn converse(orders: &mut UnixStream, spec: &InitSpec) -> io::Result<Vec<Report>> {
-    let mut line = serde_json::to_vec(spec)?;
+async fn converse(orders: &mut UnixStream, order: &LaunchOrder) -> io::Result<Vec<Report>> {
+    let mut line = serde_json::to_vec(&order.spec)?;
     line.push(b'\n');
     orders.write_all(&line).await?;
+    orders.write_all(&order.environment.0).await?;
     let mut heard = Vec::new();
     orders.take(4096).read_to_end(&mut heard).await?;
     heard
@@ -151,24 +254,20 @@ async fn converse(orders: &mut UnixStream, spec: &InitSpec) -> io::Result<Vec<Re
         .collect()
 }
 
-fn output_pipe() -> Result<(pipe::Receiver, Stdio), SpawnError> {
-    let make = || {
-        let (ours, theirs) = io::pipe()?;
-        Ok((pipe::Receiver::from_owned_fd(ours.into())?, Stdio::from(theirs)))
-    };
-    make().map_err(system("make a pipe"))
+fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (ours, theirs) = io::pipe()?;
+    Ok((pipe::Receiver::from_owned_fd(ours.into())?, theirs.into()))
 }
 
 impl Process {
-    fn open(pid: Pid) -> io::Result<Self> {
-        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+    fn watched(pid: Pid, pidfd: OwnedFd) -> io::Result<Self> {
         #[expect(
             unsafe_code,
             reason = "tokio has no safe way to wait for a descriptor that it has no type for"
         )]
         // SAFETY: an `OwnedFd` is open and stays the same descriptor for as long as it lives; the `AsyncFd` owns it.
         let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
-        Ok(Self { pid, pidfd: pidfd? })
+        Ok(Self { pid, pidfd: pidfd?, told: None })
     }
 
     /// Kills and reaps it.
@@ -184,9 +283,10 @@ impl Process {
         let _readable = self.pidfd.readable().await;
     }
 
-    /// How it ended; only after [`Process::ended`].
+    /// How the command ended; only after [`Process::ended`].
     pub(crate) fn peek(&self) -> Exit {
-        self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+        let own = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        self.told.as_ref().and_then(told).unwrap_or(own)
     }
 
     /// Lets its pid go; only after [`Process::ended`].
@@ -214,24 +314,11 @@ impl Process {
     }
 }
 
-/// Sees to it that what this process inherited beyond its standard streams is closed by `exec`: a shell, a `make`, or a
-/// service manager may have left files open that are none of the app's business.
-pub(crate) fn close_the_rest_on_exec() -> io::Result<()> {
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()).filter(|n| *n > 2)
-        else {
-            continue;
-        };
-        #[expect(
-            unsafe_code,
-            reason = "the number of a file that somebody else opened is all there is of it"
-        )]
-        // SAFETY: it is borrowed for the one call below, which changes a flag and neither reads, writes nor closes.
-        let file = unsafe { BorrowedFd::borrow_raw(number) };
-        // The list contains the one that it is read from; that is close-on-exec already.
-        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::CLOEXEC)?;
-    }
-    Ok(())
+/// What the first process wrote; nothing if it was killed.
+fn told(file: &File) -> Option<Exit> {
+    let mut bytes = [0; 64];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    serde_json::from_slice(bytes.get(..length)?).ok()
 }
 
 impl fmt::Debug for Process {

@@ -17,6 +17,7 @@ mod state;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, SystemTime},
@@ -40,9 +41,11 @@ use crate::{
     formation::{Formation, FormationError, ScaleChange},
     life::{Exit, Phase},
     logs::{LogLine, Logs, Tail},
-    options::RuntimeOptions,
+    options::{Isolation, RuntimeOptions},
     ports::Ports,
     rollout::Replacement,
+    sandbox::walls::Walls,
+    spawn::OpenProgram,
 };
 
 /// Apps whose dynos are started, watched, started again and stopped.
@@ -74,6 +77,14 @@ pub enum StartError {
     /// Control groups are required and cannot be used.
     #[error("control groups are required: {0}")]
     Cgroup(#[from] CgroupError),
+    /// The level of isolation that is wanted cannot be had.
+    #[error("isolation {isolation} cannot be had: {source}")]
+    Isolation {
+        /// The level.
+        isolation: Isolation,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// Why an app was not changed.
@@ -150,8 +161,8 @@ pub struct DynoStatus {
     pub command: String,
     /// Its first process, while it runs.
     pub pid: Option<i32>,
-    /// Its port, if it is a web dyno.
-    pub port: Option<u16>,
+    /// Where it accepts connections, if it is a web dyno.
+    pub address: Option<SocketAddr>,
     /// Memory it uses, in bytes and without page cache, where control groups tell.
     pub memory: Option<u64>,
     /// Its memory quota in bytes, if it has one.
@@ -170,6 +181,9 @@ pub(crate) struct House {
     pub(crate) state: StateDirectory,
     pub(crate) site: Option<Site>,
     pub(crate) ports: Ports,
+    pub(crate) program: OpenProgram,
+    /// What keeps dynos apart, at every level but `Plain`.
+    pub(crate) walls: Option<Walls>,
     /// Part of a dyno's group and record: never used twice, also not by the next runtime.
     pub(crate) generations: AtomicU64,
 }
@@ -203,6 +217,10 @@ impl Runtime {
         let state = StateDirectory::open(&options)?;
         let swept = state.sweep().await;
         let site = find_site(&options)?;
+        let program = OpenProgram::open(&options.init);
+        let isolation = options.isolation;
+        let walls = Walls::raise(&options, &StateDirectory::of(&options))
+            .map_err(|source| StartError::Isolation { isolation, source })?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let house = House {
             options,
@@ -210,6 +228,8 @@ impl Runtime {
             state,
             site,
             ports: Ports::default(),
+            program,
+            walls,
             generations: AtomicU64::new(u64::try_from(now.as_millis()).unwrap_or_default()),
         };
         Ok(Self { house: Arc::new(house), apps: Mutex::default(), swept })

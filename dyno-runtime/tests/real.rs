@@ -344,7 +344,7 @@ async fn a_dyno_has_its_environment_and_three_files() {
                 readlink /proc/$$/fd/0; grep NoNewPrivs /proc/$$/status; ulimit -c; exec python3 -m http.server $PORT";
     let mut log = house.run(look, |app| app.config_vars = vars).await;
     log.until("starting to up").await;
-    let port = house.runtime.ps(&house.app).await.unwrap()[0].port.unwrap();
+    let port = house.runtime.ps(&house.app).await.unwrap()[0].address.unwrap().port();
     let wrote: Vec<&str> = log.with("app[web.1]");
     let first = format!("app[web.1]: hello world|web.1|{port}");
     let expected = [&first, "app[web.1]: /dev/null", "app[web.1]: NoNewPrivs:\t1", "app[web.1]: 0"];
@@ -437,7 +437,7 @@ async fn the_hello_example_answers_what_it_has_accepted_and_exits_with_0() {
     let mut log = house.run("web: true", |app| *app = example).await;
     log.until_nth(3, "starting to up").await;
     log.until("worker.1 works").await;
-    let port = house.runtime.ps(&house.app).await.unwrap()[0].port.unwrap();
+    let port = house.runtime.ps(&house.app).await.unwrap()[0].address.unwrap().port();
 
     let mut request = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     request.write_all(b"GET /?sleep=0.5 HTTP/1.1\r\nHost: hello\r\nX-Request-Id: abc\r\n\r\n").await.unwrap();

@@ -10,6 +10,7 @@ mod status;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
@@ -96,7 +97,7 @@ struct Live {
     since: SystemTime,
     cycle_at: Option<Instant>,
     pid: Option<i32>,
-    port: Option<u16>,
+    address: Option<SocketAddr>,
     cgroup: Option<Cgroup>,
 }
 
@@ -268,7 +269,7 @@ impl Actor {
             since: SystemTime::now(),
             cycle_at: self.definition.cycle.map(|period| Instant::now() + with_chance(period)),
             pid: None,
-            port: None,
+            address: None,
             cgroup: None,
         };
         self.lives.insert(generation, live);
@@ -299,13 +300,13 @@ impl Actor {
 
     fn hear(&mut self, Event { generation, news }: Event) {
         match news {
-            News::Changed { phase, draining, pid, port, cgroup } => {
+            News::Changed { phase, draining, pid, address, cgroup } => {
                 let Some(live) = self.lives.get_mut(&generation) else { return };
                 if live.phase != phase {
                     live.since = SystemTime::now();
                 }
-                (live.phase, live.draining, live.pid, live.port, live.cgroup) =
-                    (phase, draining, pid, port, cgroup);
+                (live.phase, live.draining, live.pid, live.address, live.cgroup) =
+                    (phase, draining, pid, address, cgroup);
                 if phase == Phase::Up && !live.dyno.process_type.is_web() {
                     self.is_up(generation);
                 }

@@ -1,10 +1,6 @@
 //! One life of one dyno: carries out what [`crate::life`] says, and tells it what happens.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use busbar_registry::{Millis, Registration};
 use futures_util::future::BoxFuture;
@@ -68,7 +64,7 @@ impl<'a> Driver<'a> {
         orders: mpsc::Receiver<Order>,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let life = Life::created(body.port.is_some(), plan.definition.times);
+        let life = Life::created(body.door.is_some(), plan.definition.times);
         let life = if plan.held { life.held() } else { life };
         let quota = plan.limits.memory.filter(|_| body.family.cgroup.is_some());
         let metrics = plan.definition.metrics;
@@ -200,8 +196,9 @@ impl<'a> Driver<'a> {
         match effect {
             Effect::Say(say) => self.teller.heroku(say.to_string()),
             Effect::Probe => {
-                let port = self.port().unwrap_or_default();
-                self.awaited.push((Input::Accepting, Box::pin(accepting(port))));
+                if let Some(address) = self.address() {
+                    self.awaited.push((Input::Accepting, Box::pin(accepting(address))));
+                }
             }
             Effect::Booted => self.tell_app(News::Booted).await,
             Effect::Register => self.register(),
@@ -228,9 +225,8 @@ impl<'a> Driver<'a> {
     }
 
     fn register(&mut self) {
-        let Some(port) = self.port() else { return };
+        let Some(address) = self.address() else { return };
         let ttl_ms = Millis(u64::try_from(self.house.options.lease.as_millis()).unwrap_or(u64::MAX));
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (app, dyno) = (self.plan.definition.name.clone(), self.plan.dyno.clone());
         let registration = Registration { app, dyno, address: address.into(), ttl_ms };
         let drained = Arc::clone(&self.house.options.drained);
@@ -267,7 +263,7 @@ impl<'a> Driver<'a> {
         if let Some(membership) = self.membership.take() {
             membership.over().await;
         }
-        discard(self.house, &self.body.key, &self.body.family).await;
+        discard(self.house, &self.body.key, &self.body.family, self.body.quarters.as_ref()).await;
         let up_for = self.up_since.map(|since| since.elapsed()).unwrap_or_default();
         News::Ended { up_for, exit: self.exit }
     }
@@ -276,15 +272,15 @@ impl<'a> Driver<'a> {
         let pid = self.exit.is_none().then(|| self.body.process.pid.as_raw_pid());
         let cgroup = self.body.family.cgroup.clone();
         let (phase, draining) = (self.life.phase(), self.life.is_draining());
-        News::Changed { phase, draining, pid, port: self.port(), cgroup }
+        News::Changed { phase, draining, pid, address: self.address(), cgroup }
     }
 
     async fn tell_app(&mut self, news: News) {
         let _app_is_gone = self.events.send(Event { generation: self.plan.generation, news }).await;
     }
 
-    fn port(&self) -> Option<u16> {
-        self.body.port.as_ref().map(|port| port.number)
+    fn address(&self) -> Option<SocketAddr> {
+        self.body.door.as_ref().map(|door| door.address)
     }
 }
 

@@ -1,6 +1,11 @@
 //! One life of one dyno: how it begins. What happens then is the [`Driver`]'s.
 
-use std::{ffi::OsString, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use busbar_registry::DynoName;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -20,7 +25,8 @@ use crate::{
     ports::Port,
     process::{Family, Identity, MARK},
     profile,
-    spawn::{Embryo, Launched, Process, SpawnError},
+    sandbox::quarters::Quarters,
+    spawn::{Embryo, LaunchOrder, Launched, Process, SpawnError},
 };
 
 /// What is to live.
@@ -56,7 +62,7 @@ pub(super) enum News {
         phase: Phase,
         draining: bool,
         pid: Option<i32>,
-        port: Option<u16>,
+        address: Option<SocketAddr>,
         cgroup: Option<Cgroup>,
     },
     /// `$PORT` accepts, and it is held.
@@ -66,10 +72,7 @@ pub(super) enum News {
     /// No router sends it anything new.
     Unrouted,
     /// Nothing of it is left.
-    Ended {
-        up_for: Duration,
-        exit: Option<Exit>,
-    },
+    Ended { up_for: Duration, exit: Option<Exit> },
 }
 
 /// Why a life could not begin.
@@ -77,6 +80,8 @@ pub(super) enum News {
 enum LaunchError {
     #[error("no free port: {0}")]
     Port(#[source] std::io::Error),
+    #[error("no quarters: {0}")]
+    Quarters(#[source] std::io::Error),
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
@@ -148,29 +153,48 @@ pub(super) struct Body {
     pub(super) key: String,
     pub(super) family: Family,
     pub(super) process: Process,
-    pub(super) port: Option<Port>,
+    pub(super) quarters: Option<Quarters>,
+    pub(super) door: Option<Door>,
     pub(super) output: JoinSet<()>,
+}
+
+/// Where a web dyno accepts connections.
+pub(super) struct Door {
+    pub(super) address: SocketAddr,
+    /// Of the machine's network it takes a port that nobody else is to get.
+    _port: Option<Port>,
+}
+
+impl Door {
+    fn find(house: &House, quarters: Option<&Quarters>) -> Result<Self, LaunchError> {
+        let own = house.walls.as_ref().zip(quarters).and_then(|(walls, quarters)| walls.address(quarters));
+        if let Some(own) = own {
+            return Ok(Self { address: (own, fastrand::u16(10_000..60_000)).into(), _port: None });
+        }
+        let port = house.ports.take().map_err(LaunchError::Port)?;
+        Ok(Self { address: (Ipv4Addr::LOCALHOST, port.number).into(), _port: Some(port) })
+    }
 }
 
 impl Body {
     /// Writes down, groups, starts. When a step fails, what the steps before it made is removed.
     async fn launch(house: &House, plan: &Plan, teller: &Teller) -> Result<Self, LaunchError> {
-        let web = plan.dyno.process_type.is_web();
-        let port = if web { Some(house.ports.take().map_err(LaunchError::Port)?) } else { None };
         let key = format!("{}.{}.{}", plan.definition.name, plan.dyno, plan.generation);
+        let quarters = house.walls.as_ref().map(|walls| walls.quarters(&key)).transpose();
+        let quarters = quarters.map_err(LaunchError::Quarters)?;
         // Unguessable, so that no other program carries it by chance.
         let mark = format!("{}/{key}/{:016x}", house.options.instance, fastrand::u64(..));
-        let mut family =
-            Family { leader: None, mark, cgroup: house.site.as_ref().map(|site| site.plan(&key)) };
-        match Self::steps(house, plan, &key, &mut family, port.as_ref()).await {
-            Ok(Launched { process, stdout, stderr }) => {
+        let cgroup = house.site.as_ref().map(|site| site.plan(&key));
+        let mut family = Family { leader: None, mark, cgroup, apart: quarters.is_some() };
+        match Self::steps(house, plan, &key, &mut family, quarters.as_ref()).await {
+            Ok((Launched { process, stdout, stderr }, door)) => {
                 let mut output = JoinSet::new();
                 output.spawn(teller.clone().carry(stdout, Stream::Stdout));
                 output.spawn(teller.clone().carry(stderr, Stream::Stderr));
-                Ok(Self { key, family, process, port, output })
+                Ok(Self { key, family, process, quarters, door, output })
             }
             Err(error) => {
-                discard(house, &key, &family).await;
+                discard(house, &key, &family, quarters.as_ref()).await;
                 Err(error)
             }
         }
@@ -181,24 +205,46 @@ impl Body {
         plan: &Plan,
         key: &str,
         family: &mut Family,
-        port: Option<&Port>,
-    ) -> Result<Launched, LaunchError> {
-        house.state.write(key, &Record::of(family))?;
+        quarters: Option<&Quarters>,
+    ) -> Result<(Launched, Option<Door>), LaunchError> {
+        house.state.write(key, &Record::of(family, quarters))?;
         make_group(house, plan, family).await?;
-        let embryo = Embryo::create(&house.options.init, environment(house, plan, family, port))?;
+        let web = plan.dyno.process_type.is_web();
+        let door = if web { Some(Door::find(house, quarters)?) } else { None };
+        let order = order(house, plan, family, quarters, door.as_ref())?;
+        let exit = quarters.map(|_| house.state.exit_file(key)).transpose()?;
+        let embryo = Embryo::create(&house.program, house.options.isolation, exit)?;
         family.leader = Identity::of(embryo.pid().as_raw_pid());
-        if let Err(unwritten) = house.state.write(key, &Record::of(family)) {
+        if let Err(unwritten) = house.state.write(key, &Record::of(family, quarters)) {
             embryo.abandon().await;
             return Err(unwritten.into());
         }
-        let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
-        let spec = InitSpec {
-            join: join.unwrap_or_default(),
-            directory: plan.definition.directory.clone(),
-            argv: profile::argv(shell(), &plan.command, plan.definition.profile),
-        };
-        Ok(embryo.launch(&spec).await?)
+        Ok((embryo.launch(&order).await?, door))
     }
+}
+
+/// What `dyno-init` is told.
+fn order(
+    house: &House,
+    plan: &Plan,
+    family: &Family,
+    quarters: Option<&Quarters>,
+    door: Option<&Door>,
+) -> Result<LaunchOrder, LaunchError> {
+    let definition = &plan.definition;
+    let apart = house.walls.as_ref().zip(quarters);
+    let sandbox = apart.map(|(walls, own)| walls.spec(own, &definition.directory, plan.dyno.to_string()));
+    let sandbox = sandbox.transpose().map_err(LaunchError::Quarters)?;
+    let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
+    let spec = InitSpec {
+        join: join.unwrap_or_default(),
+        directory: sandbox.as_ref().map_or_else(|| definition.directory.clone(), |_| "/app".into()),
+        argv: profile::argv(shell(&house.options.sandbox.stack), &plan.command, definition.profile),
+        environment: 0,
+        sandbox,
+        fail: house.options.sandbox.fail,
+    };
+    Ok(LaunchOrder::new(spec, environment(house, plan, family, door))?)
 }
 
 async fn make_group(house: &House, plan: &Plan, family: &mut Family) -> Result<(), CgroupError> {
@@ -222,23 +268,30 @@ fn environment(
     house: &House,
     plan: &Plan,
     family: &Family,
-    port: Option<&Port>,
+    door: Option<&Door>,
 ) -> Vec<(OsString, OsString)> {
-    let mut variables = house.options.environment.variables();
+    let mut variables = house.options.environment.variables(house.options.isolation);
     variables.extend(plan.definition.config_vars.iter().map(|(name, value)| (name.into(), value.into())));
     variables.push(("DYNO".into(), plan.dyno.to_string().into()));
-    variables.extend(port.map(|port| ("PORT".into(), port.number.to_string().into())));
+    variables.extend(door.map(|door| ("PORT".into(), door.address.port().to_string().into())));
     variables.push((MARK.into(), family.mark.clone().into()));
     variables
 }
 
 /// Removes what is left of a dyno without processes.
-pub(super) async fn discard(house: &House, key: &str, family: &Family) {
+pub(super) async fn discard(house: &House, key: &str, family: &Family, quarters: Option<&Quarters>) {
     if let Some(cgroup) = &family.cgroup
         && let Err(error) = remove_group(cgroup).await
     {
         // The record stays, so that the next runtime tries again.
         return tracing::warn!(%error, "a cgroup is left behind");
+    }
+    if let Some(quarters) = quarters.cloned() {
+        // A dyno can have written a great many files.
+        let removed = tokio::task::spawn_blocking(move || quarters.remove()).await;
+        if let Err(error) = removed.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))) {
+            return tracing::warn!(%error, key, "what a dyno had on this machine is left behind");
+        }
     }
     house.state.remove(key);
 }

@@ -17,6 +17,7 @@ use crate::{
     cgroup::{Cgroup, CgroupError},
     options::RuntimeOptions,
     process::{Family, Identity, boot_id},
+    sandbox::quarters::Quarters,
 };
 
 /// Why a state directory cannot be used.
@@ -59,20 +60,28 @@ pub(crate) struct Record {
     mark: String,
     leader: Option<Identity>,
     cgroup: Option<Cgroup>,
+    #[serde(default)]
+    apart: bool,
+    #[serde(default)]
+    quarters: Option<Quarters>,
 }
 
 impl Record {
-    pub(crate) fn of(family: &Family) -> Self {
-        let Family { leader, mark, cgroup } = family.clone();
-        Self { boot: boot_id(), mark, leader, cgroup }
+    pub(crate) fn of(family: &Family, quarters: Option<&Quarters>) -> Self {
+        let Family { leader, mark, cgroup, apart } = family.clone();
+        Self { boot: boot_id(), mark, leader, cgroup, apart, quarters: quarters.cloned() }
     }
 }
 
 impl StateDirectory {
+    /// Where it is.
+    pub(crate) fn of(options: &RuntimeOptions) -> PathBuf {
+        options.state_directory.clone().unwrap_or_else(|| default_directory(&options.instance))
+    }
+
     /// Makes the directory if need be, and takes its lock.
     pub(crate) fn open(options: &RuntimeOptions) -> Result<Self, StateError> {
-        let directory =
-            options.state_directory.clone().unwrap_or_else(|| default_directory(&options.instance));
+        let directory = Self::of(options);
         let dynos = directory.join("dynos");
         DirBuilder::new().recursive(true).mode(0o700).create(&dynos).map_err(failed("create", &dynos))?;
         let owner = fs::metadata(&directory).map_err(failed("read", &directory))?.uid();
@@ -96,8 +105,16 @@ impl StateDirectory {
         fs::rename(&new, &path).map_err(failed("rename", &new))
     }
 
+    /// The file where a dyno's first process writes how its command ended.
+    pub(crate) fn exit_file(&self, key: &str) -> Result<File, StateError> {
+        let path = self.dynos.join(format!("{key}.exit"));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        file.map_err(failed("create", &path))
+    }
+
     /// Forgets a dyno.
     pub(crate) fn remove(&self, key: &str) {
+        let _not_written = fs::remove_file(self.dynos.join(format!("{key}.exit")));
         let _not_written = fs::remove_file(self.path(key));
     }
 
@@ -131,16 +148,19 @@ impl StateDirectory {
     }
 }
 
-async fn sweep_one(Record { mark, leader, cgroup, .. }: Record) -> bool {
-    let family = Family { leader, mark, cgroup };
+async fn sweep_one(Record { mark, leader, cgroup, apart, quarters, .. }: Record) -> bool {
+    let family = Family { leader, mark, cgroup, apart };
     let killed = family.kill(KILL_LIMIT).await;
+    let cleared = quarters.is_none_or(|quarters| {
+        quarters.remove().map_err(|error| tracing::warn!(%error, "quarters are left behind")).is_ok()
+    });
     let removed = match &family.cgroup {
         Some(cgroup) => {
             remove_group(cgroup).await.map_err(|error| tracing::warn!(%error, "a cgroup is left behind"))
         }
         None => Ok(()),
     };
-    killed && removed.is_ok()
+    killed && cleared && removed.is_ok()
 }
 
 /// Removes a control group, with patience.
@@ -180,8 +200,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(&options(directory.path())).unwrap();
         let own = Identity::of(i32::try_from(std::process::id()).unwrap());
-        let family = Family { leader: own, mark: "x".into(), cgroup: None };
-        state.write("old", &Record { boot: "another".into(), ..Record::of(&family) }).unwrap();
+        let family = Family { leader: own, mark: "x".into(), cgroup: None, apart: false };
+        state.write("old", &Record { boot: "another".into(), ..Record::of(&family, None) }).unwrap();
         fs::write(state.path("half"), b"{\"boot\":").unwrap();
         assert_eq!(state.sweep().await, Swept::default());
         assert_eq!(fs::read_dir(&state.dynos).unwrap().count(), 0);
@@ -198,7 +218,8 @@ mod tests {
         while fs::read_to_string(&comm).unwrap().trim() != "sleep" {
             std::thread::yield_now();
         }
-        state.write("one", &Record::of(&Family { leader, mark: "x".into(), cgroup: None })).unwrap();
+        let family = Family { leader, mark: "x".into(), cgroup: None, apart: false };
+        state.write("one", &Record::of(&family, None)).unwrap();
         assert_eq!(state.sweep().await, Swept { dynos: 1, stuck: 0 });
         assert!(!child.wait().unwrap().success());
     }

@@ -69,7 +69,7 @@ fn status(dyno: &dyno_runtime::DynoStatus) -> DynoStatus {
         name: dyno.dyno.to_string(),
         state: dyno.phase.to_string(),
         since: Timestamp::try_from(dyno.since).ok(),
-        address: dyno.port.map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()),
+        address: dyno.address.map(Into::into),
         pid: dyno.pid,
         memory: dyno.memory,
         quota: dyno.quota,

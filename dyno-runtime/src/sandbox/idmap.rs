@@ -1,0 +1,59 @@
+//! A user namespace through which one user's files are seen as another's.
+//!
+//! The app's files belong to whoever deployed them; the dyno has a user of its own and may change its copy of them. So
+//! they are mounted through a namespace that maps the one to the other; nothing on the disk is changed.
+
+use std::{
+    fs, io,
+    io::{Read as _, Write as _},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    process::{Pid, Signal, WaitOptions, kill_process, waitpid},
+    thread::UnshareFlags,
+};
+
+use super::sys;
+
+/// A namespace in which the files of user `owner.0` and group `owner.1` belong to user and group `dyno`. `proc` is a
+/// `/proc` of this process's pid namespace.
+///
+/// # Errors
+/// Those of the system; no process is left.
+pub(crate) fn namespace(proc: BorrowedFd<'_>, owner: (u32, u32), dyno: u32) -> io::Result<OwnedFd> {
+    let (mut from_child, mut tell_parent) = io::pipe()?;
+    match sys::fork()? {
+        sys::Side::Child => {
+            // It only has to be in the namespace until somebody else holds it.
+            let status = sys::unshare(UnshareFlags::NEWUSER).and_then(|()| tell_parent.write_all(b"!"));
+            drop(tell_parent);
+            if status.is_ok() {
+                loop {
+                    let _until_killed =
+                        rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 });
+                }
+            }
+            sys::exit_now(1);
+        }
+        sys::Side::Parent(child) => {
+            drop(tell_parent);
+            let mut told = [0];
+            let namespace = from_child.read_exact(&mut told).and_then(|()| map(proc, child, owner, dyno));
+            let _ended = kill_process(child, Signal::KILL);
+            let _reaped = waitpid(Some(child), WaitOptions::empty());
+            namespace
+        }
+    }
+}
+
+fn map(proc: BorrowedFd<'_>, child: Pid, owner: (u32, u32), dyno: u32) -> io::Result<OwnedFd> {
+    let directory =
+        openat(proc, child.as_raw_pid().to_string(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let open = |name: &str, flags| openat(directory.as_fd(), name, flags | OFlags::CLOEXEC, Mode::empty());
+    for (name, id) in [("uid_map", owner.0), ("gid_map", owner.1)] {
+        fs::File::from(open(name, OFlags::WRONLY)?).write_all(format!("{id} {dyno} 1\n").as_bytes())?;
+    }
+    Ok(open("ns/user", OFlags::RDONLY)?)
+}

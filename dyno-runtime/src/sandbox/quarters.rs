@@ -1,0 +1,180 @@
+//! What a dyno has on the machine besides its processes.
+//!
+//! - A number that no other dyno on this machine has ([`Quarters::take`]). Its user, its address and the name of its
+//!   network interface follow from it, so that none of them is ever shared.
+//! - A directory on a disk, for what it writes ([`Quarters::furnish`]), and, if it is to have a limit, a disk image.
+//!
+//! All of it can be written down, and be removed by a later runtime ([`Quarters::remove`]).
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    net::Ipv4Addr,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{network, skeleton};
+use crate::process::boot_id;
+
+/// The first of the users that dynos have: systemd's list of number ranges gives these to nobody.
+const FIRST_USER: u32 = 0x7000_0000;
+/// As many dynos can one machine have.
+const NUMBERS: u16 = 65_000;
+
+/// What a dyno has on the machine besides its processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Quarters {
+    /// The file that says that its number is taken. Without one it shares its runtime's user and network.
+    number: Option<(u16, PathBuf)>,
+    /// Whether it has an interface.
+    cabled: bool,
+    pub(crate) scratch: PathBuf,
+}
+
+impl Quarters {
+    /// Chooses what is free: a number, if a user of its own is wanted, below `numbers`; a directory below `scratch`.
+    ///
+    /// # Errors
+    /// No number is free, or the directories refuse.
+    pub(crate) fn take(numbers: Option<&Path>, cabled: bool, scratch: PathBuf) -> io::Result<Self> {
+        let number = numbers.map(take_number).transpose()?;
+        Ok(Self { number, cabled, scratch })
+    }
+
+    /// Makes its directory: nobody else may look into it.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub(crate) fn furnish(&self, user: u32, shell: &str) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.scratch)?;
+        skeleton::accounts(user, shell).iter().try_for_each(|(name, text)| {
+            let path = self.scratch.join(name);
+            fs::write(&path, text)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+        })
+    }
+
+    /// The user of its own.
+    pub(crate) fn user(&self) -> Option<u32> {
+        self.number.as_ref().map(|(number, _)| FIRST_USER + u32::from(*number))
+    }
+
+    /// Its address in the network of all dynos.
+    pub(crate) fn address(&self, dynos: Ipv4Addr) -> Option<Ipv4Addr> {
+        let (number, _) = self.number.as_ref().filter(|_| self.cabled)?;
+        Some(Ipv4Addr::from_bits(dynos.to_bits() + u32::from(*number)))
+    }
+
+    /// The machine's end of its cable.
+    pub(crate) fn interface(&self) -> Option<String> {
+        let (number, _) = self.number.as_ref().filter(|_| self.cabled)?;
+        Some(format!("{}{number}", network::PREFIX))
+    }
+
+    /// Removes all of it, once no process of the dyno is left.
+    ///
+    /// # Errors
+    /// The first thing that stays; it can be tried again.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        if let Some(interface) = self.interface() {
+            network::remove(&interface)?;
+        }
+        remove_tree(&self.scratch)?;
+        match &self.number {
+            Some((_, file)) => unless_gone(fs::remove_file(file)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A number without a file, which it has from now on. Those of an earlier boot mean nothing.
+fn take_number(numbers: &Path) -> io::Result<(u16, PathBuf)> {
+    let numbers = numbers.join(boot_id());
+    DirBuilder::new().recursive(true).mode(0o700).create(&numbers)?;
+    let owner = fs::metadata(&numbers)?.uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("{} belongs to another user", numbers.display())));
+    }
+    // Not the lowest one: a number that was just given back rests for a while.
+    let first = fastrand::u16(..NUMBERS);
+    for offset in 0..NUMBERS {
+        let number = 1 + first.wrapping_add(offset) % NUMBERS;
+        let file = numbers.join(number.to_string());
+        match File::create_new(&file) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return created.map(|_| (number, file)),
+        }
+    }
+    Err(io::Error::other(format!("this machine has {NUMBERS} dynos, and no number for another one")))
+}
+
+/// Removes a directory and what is in it, without following a link. What a dyno made unreadable is made readable first.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            unless_gone(fs::remove_dir_all(path))
+        }
+        done => unless_gone(done),
+    }
+}
+
+fn open_up(directory: &Path) {
+    let _not_ours = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_have_a_number_or_what_follows_from_it_until_it_is_given_back() {
+        let place = tempfile::tempdir().unwrap();
+        let take = |name: &str| {
+            Quarters::take(Some(&place.path().join("numbers")), true, place.path().join(name)).unwrap()
+        };
+        let all: Vec<Quarters> = (0..200).map(|nth: i32| take(&nth.to_string())).collect();
+        let base = Ipv4Addr::new(10, 253, 0, 0);
+        let users: HashSet<_> = all.iter().map(|one| one.user().unwrap()).collect();
+        let addresses: HashSet<_> = all.iter().map(|one| one.address(base).unwrap()).collect();
+        assert_eq!((users.len(), addresses.len()), (200, 200));
+        let interfaces = all.iter().map(|one| one.interface().unwrap());
+        assert!(interfaces.into_iter().all(|name| name.len() < 16 && name.starts_with("busbar")));
+        let (_, file) = all[0].number.clone().unwrap();
+        assert!(file.exists());
+        fs::remove_file(&file).unwrap();
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn what_a_dyno_made_unreadable_is_removed_all_the_same_and_no_link_is_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let canary = place.path().join("canary");
+        fs::create_dir(&canary).unwrap();
+        fs::write(canary.join("file"), "x").unwrap();
+        let tree = place.path().join("tree");
+        fs::create_dir_all(tree.join("closed/inner")).unwrap();
+        std::os::unix::fs::symlink(&canary, tree.join("link")).unwrap();
+        fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists() && canary.join("file").exists());
+        remove_tree(&tree).unwrap();
+    }
+}

@@ -1,0 +1,155 @@
+//! What a runtime has prepared so that its dynos can be kept apart: for every level but `Plain`.
+//!
+//! - [`Walls::raise`], once. [`Walls::quarters`], [`Walls::spec`]: for each dyno.
+
+use std::{
+    fs::DirBuilder,
+    io,
+    net::Ipv4Addr,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    identity,
+    network::NetworkSpec,
+    quarters::{Quarters, remove_tree},
+    root::RootSpec,
+    skeleton::Skeleton,
+    uplink::Uplink,
+};
+use crate::options::{Isolation, Network, RuntimeOptions, Sandbox, shell};
+
+/// Where it is kept which numbers are taken on this machine.
+const NUMBERS: &str = "/run/busbar/numbers";
+
+/// What makes a dyno's process one that is kept apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// The number of its user on this machine; `None`: that of the runtime, in a user namespace.
+    pub user: Option<u32>,
+    /// What its machine is called.
+    pub hostname: String,
+    /// Its root directory.
+    pub root: RootSpec,
+    /// Its network; `None`: the machine's.
+    pub network: Option<NetworkSpec>,
+}
+
+/// What a runtime has prepared.
+#[derive(Debug)]
+pub(crate) struct Walls {
+    level: Isolation,
+    sandbox: Sandbox,
+    skeleton: Skeleton,
+    mountpoint: PathBuf,
+    scratch: PathBuf,
+    /// Also while nobody asks for it, the way out stays open.
+    uplink: Option<Uplink>,
+}
+
+impl Walls {
+    /// Prepares what dynos at the wanted level need; nothing at the level `Plain`. `state` is the runtime's directory.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub(crate) fn raise(options: &RuntimeOptions, state: &Path) -> io::Result<Option<Self>> {
+        let level = options.isolation;
+        if level == Isolation::Plain {
+            return Ok(None);
+        }
+        let sandbox = options.sandbox.clone();
+        let mountpoint = state.join("mountpoint");
+        DirBuilder::new().recursive(true).mode(0o700).create(&mountpoint)?;
+        let skeleton = Skeleton::make(state.join("root"), &sandbox.stack)?;
+        let scratch = sandbox.scratch.clone().unwrap_or_else(default_scratch).join(&options.instance);
+        // The last runtime's dynos are gone, and so may be what they wrote.
+        remove_tree(&scratch)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&scratch)?;
+        let cabled = level == Isolation::Full && sandbox.network != Network::Host;
+        let uplink = if cabled && sandbox.network == Network::Outbound {
+            way_out(&options.instance, sandbox.dynos)
+        } else {
+            None
+        };
+        Ok(Some(Self { level, sandbox, skeleton, mountpoint, scratch, uplink }))
+    }
+
+    /// What one dyno gets.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn quarters(&self, key: &str) -> io::Result<Quarters> {
+        let full = self.level == Isolation::Full;
+        let cabled = full && self.sandbox.network != Network::Host;
+        Quarters::take(full.then_some(Path::new(NUMBERS)), cabled, self.scratch.join(key))
+    }
+
+    /// How the dyno with these quarters is made; `app` is the directory of its files.
+    ///
+    /// # Errors
+    /// Its directory cannot be made.
+    pub(crate) fn spec(&self, quarters: &Quarters, app: &Path, hostname: String) -> io::Result<SandboxSpec> {
+        let user = quarters.user();
+        let shown = user.unwrap_or(identity::WITHIN);
+        quarters.furnish(shown, shell(&self.sandbox.stack))?;
+        let root = RootSpec {
+            skeleton: self.skeleton.root.clone(),
+            mountpoint: self.mountpoint.clone(),
+            stack: self.skeleton.stack.clone(),
+            app: std::fs::canonicalize(app).unwrap_or_else(|_| app.to_owned()),
+            scratch: quarters.scratch.clone(),
+            disk: None,
+            user: shown,
+            within: user.is_none(),
+            shm: self.sandbox.shm,
+        };
+        let network =
+            quarters.interface().zip(quarters.address(self.sandbox.dynos)).map(|(interface, address)| {
+                let dynos = (self.sandbox.dynos, PREFIX_LENGTH);
+                NetworkSpec { interface, address, dynos, outbound: self.uplink.is_some() }
+            });
+        Ok(SandboxSpec { user, hostname, root, network })
+    }
+
+    /// The address of the dyno with these quarters.
+    pub(crate) fn address(&self, quarters: &Quarters) -> Option<Ipv4Addr> {
+        quarters.address(self.sandbox.dynos)
+    }
+}
+
+impl Drop for Walls {
+    fn drop(&mut self) {
+        // Only if no dyno has anything in it any more.
+        let _not_empty = std::fs::remove_dir(&self.scratch);
+        let _still_used = remove_tree(&self.skeleton.root);
+    }
+}
+
+/// How many bits of a dyno's address are those of all dynos.
+const PREFIX_LENGTH: u8 = 16;
+
+fn way_out(instance: &str, dynos: Ipv4Addr) -> Option<Uplink> {
+    match Uplink::open(instance, (dynos, PREFIX_LENGTH)) {
+        Ok(uplink) => {
+            tracing::info!(interface = uplink.interface, "dynos reach the world by NAT");
+            Some(uplink)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "dynos can be called but CANNOT CALL the world: there is no NAT on this machine");
+            None
+        }
+    }
+}
+
+/// On a disk: what a dyno writes to a file system in memory would count as its memory.
+fn default_scratch() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return "/var/lib/busbar".into();
+    }
+    let home = || std::env::home_dir().map(|home| home.join(".local/state"));
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    state.or_else(home).unwrap_or_else(std::env::temp_dir).join("busbar")
+}
