@@ -1,6 +1,7 @@
 //! A whole supervisor: runs the app in a directory and shows its log, without a router.
 //!
-//! `cargo run -p dyno-runtime --example supervise -- examples/hello [STATE-DIRECTORY] [best-effort|off] [INSTANCE]`
+//! `cargo run -p dyno-runtime --example supervise -- examples/hello [STATE-DIRECTORY] [best-effort|off] [INSTANCE]
+//! [full|user|plain] [outbound|inbound|host]`
 //!
 //! Ctrl-C or SIGTERM stops the app in order. After `kill -9` of this program, its next start removes what it left.
 #![expect(clippy::print_stdout, reason = "this is a program; its output is the app's log")]
@@ -14,7 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(directory) = arguments.next() else {
-        println!("usage: supervise DIRECTORY [STATE-DIRECTORY] [best-effort|off] [INSTANCE]");
+        println!(
+            "usage: supervise DIRECTORY [STATE-DIRECTORY] [best-effort|off] [INSTANCE] [ISOLATION] [NETWORK]"
+        );
         return ExitCode::from(2);
     };
     // Every dyno begins its life as this very program.
@@ -28,6 +31,13 @@ fn main() -> ExitCode {
     }
     if let Some(instance) = arguments.next() {
         options.instance = instance;
+    }
+    if let Some(level) = arguments.next().and_then(|word| word.parse().ok()) {
+        options.isolation = level;
+        options.sandbox.scratch = options.state_directory.as_ref().map(|state| state.join("scratch"));
+    }
+    if let Some(network) = arguments.next().and_then(|word| word.parse().ok()) {
+        options.sandbox.network = network;
     }
     match run(Path::new(&directory), options) {
         Ok(()) => ExitCode::SUCCESS,

@@ -109,7 +109,11 @@ impl Embryo {
             let (stderr, their_stderr) = output_pipe()?;
             let files =
                 [Some(theirs.into()), Some(their_stdout), Some(their_stderr), exit.map(OwnedFd::from)];
-            let files = files.into_iter().flatten().map(out_of_the_way).collect::<io::Result<Vec<_>>>()?;
+            let files = files
+                .into_iter()
+                .flatten()
+                .map(|file| out_of_the_way(&file))
+                .collect::<io::Result<Vec<_>>>()?;
             Ok((UnixStream::from_std(ours)?, [stdout, stderr], files))
         };
         let told = exit.as_ref().map(File::try_clone).transpose().map_err(system("share a file"))?;
@@ -162,7 +166,7 @@ impl OpenProgram {
     pub(crate) fn open(init: &InitProgram) -> Self {
         let argument = |argument: &OsString| CString::new(argument.as_bytes()).unwrap_or_default();
         let arguments = [c"dyno-init".to_owned()].into_iter().chain(init.arguments.iter().map(argument));
-        let file = File::open(&init.program).and_then(|file| out_of_the_way(file.into()));
+        let file = File::open(&init.program).and_then(|file| out_of_the_way(&file.into()));
         Self { program: init.program.clone(), arguments: arguments.collect(), file }
     }
 
@@ -191,8 +195,8 @@ fn again(error: &io::Error) -> io::Error {
 }
 
 /// The same file under a number that no standard stream has, even if this program was started without these.
-fn out_of_the_way(file: OwnedFd) -> io::Result<OwnedFd> {
-    Ok(rustix::io::fcntl_dupfd_cloexec(&file, 10)?)
+fn out_of_the_way(file: &OwnedFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(file, 10)?)
 }
 
 /// What a process is told: its specification, and the environment of the command.

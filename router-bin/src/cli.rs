@@ -3,6 +3,7 @@
 mod ask;
 mod certs;
 mod completions;
+mod isolation;
 mod life;
 mod limits;
 mod logs;
@@ -23,7 +24,9 @@ mod version;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::{life::LifeFlags, limits::DynoLimits, runtime::Runtime, sizes::Sizes, up::Up};
+pub(crate) use self::{
+    isolation::DynoIsolation, life::LifeFlags, limits::DynoLimits, runtime::Runtime, sizes::Sizes, up::Up,
+};
 use crate::failure::Failure;
 
 /// An HTTP router for apps made of dynos.

@@ -184,5 +184,5 @@ async fn the_newest_web_formation_is_told_even_when_the_registry_was_away() {
 async fn a_port_is_accepting_once_somebody_listens() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    accepting(port).await;
+    accepting((std::net::Ipv4Addr::LOCALHOST, port).into()).await;
 }

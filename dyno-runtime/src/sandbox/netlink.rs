@@ -194,8 +194,8 @@ mod tests {
 
     #[test]
     fn what_the_kernel_refuses_is_an_error() {
-        // Without fixed fields no interface can be meant.
-        let error = Netlink::route().unwrap().ask(&Message::new(16, ACK | CREATE)).unwrap_err();
+        let nobodys = Message::new(17, ACK).fields(&[0; 16]).with(3, b"no-such-link\0");
+        let error = Netlink::route().unwrap().ask(&nobodys).unwrap_err();
         assert!(error.raw_os_error().is_some(), "{error}");
     }
 }

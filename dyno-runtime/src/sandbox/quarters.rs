@@ -9,6 +9,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
+    io::Write as _,
     net::Ipv4Addr,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -40,7 +41,7 @@ impl Quarters {
     /// # Errors
     /// No number is free, or the directories refuse.
     pub(crate) fn take(numbers: Option<&Path>, cabled: bool, scratch: PathBuf) -> io::Result<Self> {
-        let number = numbers.map(take_number).transpose()?;
+        let number = numbers.map(|numbers| take_number(numbers, &scratch)).transpose()?;
         Ok(Self { number, cabled, scratch })
     }
 
@@ -91,7 +92,7 @@ impl Quarters {
 }
 
 /// A number without a file, which it has from now on. Those of an earlier boot mean nothing.
-fn take_number(numbers: &Path) -> io::Result<(u16, PathBuf)> {
+fn take_number(numbers: &Path, scratch: &Path) -> io::Result<(u16, PathBuf)> {
     let numbers = numbers.join(boot_id());
     DirBuilder::new().recursive(true).mode(0o700).create(&numbers)?;
     let owner = fs::metadata(&numbers)?.uid();
@@ -105,7 +106,11 @@ fn take_number(numbers: &Path) -> io::Result<(u16, PathBuf)> {
         let file = numbers.join(number.to_string());
         match File::create_new(&file) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => return created.map(|_| (number, file)),
+            created => {
+                // For whoever wonders whose it is.
+                writeln!(created?, "{}", scratch.display())?;
+                return Ok((number, file));
+            }
         }
     }
     Err(io::Error::other(format!("this machine has {NUMBERS} dynos, and no number for another one")))
@@ -172,7 +177,7 @@ mod tests {
         let tree = place.path().join("tree");
         fs::create_dir_all(tree.join("closed/inner")).unwrap();
         std::os::unix::fs::symlink(&canary, tree.join("link")).unwrap();
-        fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&tree).unwrap();
         assert!(!tree.exists() && canary.join("file").exists());
         remove_tree(&tree).unwrap();

@@ -60,6 +60,16 @@ impl Walls {
         if level == Isolation::Plain {
             return Ok(None);
         }
+        match (level, rustix::process::geteuid().is_root()) {
+            (Isolation::Full, false) => {
+                return Err(io::Error::other("only root can do that; take isolation user"));
+            }
+            // In its user namespace the dyno would still be the owner of all that is root's.
+            (Isolation::User, true) => {
+                return Err(io::Error::other("that is not for root; take isolation full"));
+            }
+            _ => {}
+        }
         let sandbox = options.sandbox.clone();
         let mountpoint = state.join("mountpoint");
         DirBuilder::new().recursive(true).mode(0o700).create(&mountpoint)?;

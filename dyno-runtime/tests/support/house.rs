@@ -1,4 +1,5 @@
 //! An app in a temporary directory, run by a runtime of its own, whose every trace must be gone at the end.
+#![allow(dead_code, reason = "each test program uses what it needs")]
 
 use std::{
     fs,
@@ -119,6 +120,7 @@ impl House {
             init: InitProgram { program: supervise(), ..InitProgram::default() },
             ..RuntimeOptions::default()
         };
+        options.sandbox.scratch = Some(state.path().join("scratch"));
         change(&mut options);
         let ledger = Arc::new(Ledger::default());
         let registry: Arc<Ledger> = Arc::clone(&ledger);
@@ -145,6 +147,14 @@ impl House {
     pub(crate) async fn close(self) {
         tokio::time::timeout(LONG, self.runtime.shutdown()).await.expect("shutdown takes too long");
         assert_eq!(fs::read_dir(self.state.path().join("dynos")).unwrap().count(), 0, "records are left");
+        let scratch = self.state.path().join("scratch").join(&self.instance);
+        assert_eq!(fs::read_dir(&scratch).into_iter().flatten().count(), 0, "what dynos wrote is left");
+        // What has no number any more has no interface either: that is removed first.
+        let boots = fs::read_dir("/run/busbar/numbers").into_iter().flatten().flatten();
+        for number in boots.flat_map(|boot| fs::read_dir(boot.path()).into_iter().flatten().flatten()) {
+            let of = fs::read_to_string(number.path()).unwrap_or_default();
+            assert!(!of.contains(&self.instance), "{} is left", number.path().display());
+        }
         for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             let group = hierarchy.path().join("busbar").join(&self.instance);
             assert!(!group.exists(), "{} is left", group.display());

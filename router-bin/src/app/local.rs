@@ -15,7 +15,7 @@ use super::{
     source::SlugInUse,
 };
 use crate::{
-    cli::{DynoLimits, Sizes},
+    cli::{DynoIsolation, DynoLimits, Sizes},
     failure::Failure,
 };
 
@@ -35,15 +35,25 @@ pub(super) struct Wanted {
     pub(super) size: Option<Sizes>,
     /// What each dyno may use.
     pub(super) limits: Option<DynoLimits>,
+    /// How they are kept apart.
+    pub(super) apart: DynoIsolation,
+}
+
+/// What has to be had on this machine, or nothing runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conditions {
+    must_limit: bool,
+    apart: DynoIsolation,
 }
 
 impl Wanted {
-    /// Whether somebody asked for limits on the command line: then they are kept, or nothing runs. Those of an `app.json`
-    /// are kept where they can be.
-    pub(super) fn must_limit(&self) -> bool {
-        self.limits.is_some()
+    /// Limits that somebody asked for on the command line are kept, or nothing runs; those of an `app.json` are kept where
+    /// they can be. Dynos are kept apart as was asked, or nothing runs.
+    pub(super) fn conditions(&self) -> Conditions {
+        let must_limit = self.limits.is_some()
             || self.size.is_some()
-            || self.formation.as_ref().is_some_and(Formation::has_sizes)
+            || self.formation.as_ref().is_some_and(Formation::has_sizes);
+        Conditions { must_limit, apart: self.apart }
     }
 
     /// Reads it.
@@ -110,21 +120,23 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Starts the app's dynos; they register themselves at `registry`, where the app must be known. `must_limit`: what
-    /// cannot be limited here does not run. `router`: the table of a router in this process that sends them requests.
+    /// Starts the app's dynos; they register themselves at `registry`, where the app must be known. `router`: the table
+    /// of a router in this process that sends them requests.
     ///
     /// # Errors
     /// [`Failure::Runtime`], [`Failure::Deploy`].
     pub(super) async fn start(
         definition: AppDefinition,
         slug: Option<SlugInUse>,
-        must_limit: bool,
+        Conditions { must_limit, apart }: Conditions,
         registry: Arc<dyn Registry>,
         router: Option<&Feed>,
     ) -> Result<Self, Failure> {
         // Its own instance, so that two apps can run on one machine.
         let instance = definition.name.to_string();
         let mut options = RuntimeOptions { instance, ..RuntimeOptions::default() };
+        options.isolation = apart.isolation.unwrap_or_default();
+        options.sandbox.network = apart.network.unwrap_or_default();
         if let Some(feed) = router {
             options.drained = Arc::new(DrainedHere::new(feed));
             options.demand = Some(Arc::new(DemandHere::new(feed)));
@@ -200,6 +212,7 @@ mod tests {
             env_file,
             size: None,
             limits: None,
+            apart: DynoIsolation::default(),
         };
         let var = |definition: &AppDefinition| definition.config_vars.iter().next().unwrap().1.to_owned();
         let (usual, _) = wanted(None, None).definition().unwrap();

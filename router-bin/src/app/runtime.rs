@@ -38,11 +38,12 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
         env_file,
         slug_store,
         limits,
+        apart,
         admin,
         life,
     } = flags;
-    let wanted = Wanted { directory, slug_store, app, formation, size, env_file, limits };
-    let must_limit = wanted.must_limit();
+    let wanted = Wanted { directory, slug_store, app, formation, size, env_file, limits, apart };
+    let conditions = wanted.conditions();
     let (mut definition, slug) = wanted.definition()?;
     life.apply(&mut definition);
     let app = definition.name.clone();
@@ -54,7 +55,7 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Arc::new(client);
-    let local = Local::start(definition, slug, must_limit, registry, None).await?;
+    let local = Local::start(definition, slug, conditions, registry, None).await?;
 
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::default();

@@ -55,7 +55,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     address.set_port(flags.port.unwrap_or(address.port()));
     let wanted = wanted(&flags);
     let Up { workers, admin, life, idle_after, .. } = flags;
-    let must_limit = wanted.must_limit();
+    let conditions = wanted.conditions();
     let (mut definition, slug) = wanted.definition()?;
     life.apply(&mut definition);
     definition.idle_after = idle_after.map(|Span(span)| span).filter(|span| !span.is_zero());
@@ -76,7 +76,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     registry.put_app(record(&definition)?, None).await?;
     let (table, publisher) = RouteTable::new();
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
-    let local = Local::start(definition, slug, must_limit, registry, Some(&feed)).await?;
+    let local = Local::start(definition, slug, conditions, registry, Some(&feed)).await?;
     let log = LineThread::start(AppLog { runtime: Arc::clone(&local.app.runtime), app: app.clone() })?;
     let workers = workers.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let edge =
@@ -139,6 +139,7 @@ fn wanted(flags: &Up) -> Wanted {
         size: flags.size.clone(),
         env_file: flags.env_file.clone(),
         limits: flags.limits,
+        apart: flags.apart,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use busbar_registry::AppName;
 use dyno_runtime::Formation;
 
-use super::{DynoLimits, LifeFlags, Sizes};
+use super::{DynoIsolation, DynoLimits, LifeFlags, Sizes};
 use crate::{
     app,
     config::{AdminListen, address::Endpoint},
@@ -44,6 +44,8 @@ pub(crate) struct Runtime {
     /// refused [default: as much as there is]
     #[arg(long, env = "BUSBAR_LIMITS", value_name = "LIMITS")]
     pub(crate) limits: Option<DynoLimits>,
+    #[command(flatten)]
+    pub(crate) apart: DynoIsolation,
     /// Where the admin API is served: unix:/path, 127.0.0.1:PORT, or off
     #[arg(long, env = "BUSBAR_ADMIN", value_name = "WHERE")]
     pub(crate) admin: Option<AdminListen>,

@@ -12,6 +12,7 @@
 //! - [`swaps`]: certificate files that change under load.
 //! - [`tls`]: certificates in files, and what curl and openssl make of them.
 //! - [`up_tls`]: a local authority, and what a browser ([`chromium`]) makes of it.
+//! - [`isolation`]: dynos that are kept apart.
 //! - [`websocket`]: a WebSocket library through the router.
 //!
 //! The harness: [`binary`] finds the program, [`busbar`] runs it, [`wait`] waits, [`traffic`] is the client that counts,
@@ -32,6 +33,7 @@ mod chromium;
 mod drain;
 mod edge;
 mod end;
+mod isolation;
 mod life;
 mod load;
 mod orphans;

@@ -1,0 +1,32 @@
+//! Dynos that are kept apart.
+
+use std::process::Command;
+
+use crate::{
+    busbar::{Place, app},
+    wait::skipped,
+};
+
+#[test]
+fn an_app_under_full_isolation_answers_curl_through_the_router() {
+    let place = Place::new();
+    if !rustix::process::geteuid().is_root() {
+        let refused =
+            place.verb(&["up", &app("examples/hello").display().to_string(), "--isolation", "full"]);
+        let said = refused.failed(1);
+        assert!(said.contains("isolation full cannot be had: only root can do that"), "{said}");
+        return skipped("only root has full isolation");
+    }
+    let busbar = place.up(&app("examples/hello"), &["--isolation", "full", "--network", "inbound"]);
+    let dynos = busbar.runs(&["web.1", "web.2", "worker.1"]);
+    let addresses: Vec<_> = dynos.iter().filter_map(|dyno| dyno.address).collect();
+    assert!(addresses.len() == 2 && addresses[0].ip() != addresses[1].ip(), "{dynos:?}");
+    assert!(addresses.iter().all(|address| !address.ip().is_loopback()), "each has an address of its own");
+    let (status, body) = busbar.get("apart.example", "/");
+    assert!(status == 200 && body.starts_with("Hello from web."), "{status} {body}");
+    let address = format!("http://{}/", busbar.address);
+    let Ok(curl) = Command::new("curl").args(["-sS", "--noproxy", "*", &address]).output() else {
+        return skipped("there is no curl");
+    };
+    assert!(String::from_utf8_lossy(&curl.stdout).starts_with("Hello from web."), "{curl:?}");
+}
