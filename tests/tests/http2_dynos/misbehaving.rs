@@ -225,6 +225,20 @@ fn a_silent_dyno_is_h12_and_learns_that_it_is_too_late() {
 }
 
 #[test]
+fn a_connection_on_which_nothing_comes_any_more_gets_no_new_requests() {
+    let mut asked = Asked::with(GET, |routing| routing.first_byte_timeout_ms = Millis(300));
+    asked.ends_with(503, "H12");
+    let mut client = asked.router.client();
+    client.send(GET);
+    let mut other = Http2::accept(&asked.dyno);
+    let (stream, _) = other.request();
+    other.answer(stream, "here");
+    assert_eq!(client.response().text(), "here");
+    assert_eq!(asked.http2.reset_of(asked.stream), code::CANCEL);
+    asked.http2.ends();
+}
+
+#[test]
 fn a_dyno_that_falls_silent_is_h15() {
     let mut asked = Asked::with(GET, |routing| routing.idle_timeout_ms = Millis(200));
     asked.half_a_response();

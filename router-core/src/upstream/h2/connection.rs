@@ -31,6 +31,10 @@ pub(super) struct Connection {
     /// How long it is kept without streams, and until when it is.
     keep: Duration,
     until: Cell<Moment>,
+    /// How often something came over it.
+    heard: Cell<u64>,
+    /// A stream waited in vain, and nothing came meanwhile: perhaps nobody is there any more, and TCP does not know yet.
+    doubtful: Cell<bool>,
     state: Rc<State>,
 }
 
@@ -55,6 +59,8 @@ impl Connection {
             streams: Cell::new(0),
             keep,
             until: Cell::new(Moment::NEVER),
+            heard: Cell::new(0),
+            doubtful: Cell::new(false),
             state,
         })
     }
@@ -66,12 +72,13 @@ impl Connection {
         }
         self.streams.set(self.streams.get() + 1);
         self.until.set(Moment::NEVER);
-        Some(Place(Rc::clone(self)))
+        Some(Place { connection: Rc::clone(self), heard: self.heard.get() })
     }
 
     fn has_room(&self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
-        self.streams.get() < self.allows()
+        !self.doubtful.get()
+            && self.streams.get() < self.allows()
             && matches!(self.requests.borrow_mut().poll_ready(&mut nobody), Poll::Ready(Ok(())))
     }
 
@@ -79,6 +86,7 @@ impl Connection {
     pub(super) fn is_open(&self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         !self.state.ended.get()
+            && !self.doubtful.get()
             && !matches!(self.requests.borrow_mut().poll_ready(&mut nobody), Poll::Ready(Err(_)))
     }
 
@@ -123,17 +131,34 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<T>, state: Rc<S
 }
 
 /// A stream's place on its connection.
-pub(super) struct Place(Rc<Connection>);
+pub(super) struct Place {
+    connection: Rc<Connection>,
+    /// What had come before this stream began.
+    heard: u64,
+}
 
 impl Place {
     /// How a request is sent on it.
     pub(super) fn requests(&self) -> &RefCell<SendRequest<Bytes>> {
-        &self.0.requests
+        &self.connection.requests
+    }
+
+    /// Something came.
+    pub(super) fn heard(&self) {
+        self.connection.heard.set(self.connection.heard.get() + 1);
+    }
+
+    /// The stream ends without a word of the dyno's. If nobody else heard one since it began, the connection is doubted: it
+    /// serves whom it has, and nobody new.
+    pub(super) fn in_vain(&self) {
+        if self.connection.heard.get() == self.heard {
+            self.connection.doubtful.set(true);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get() - 1);
+        self.connection.streams.set(self.connection.streams.get() - 1);
     }
 }

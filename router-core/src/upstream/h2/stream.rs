@@ -114,6 +114,7 @@ impl Stream {
                     ready!(poll_more(cx, stream, *chunked, &mut self.text, &mut self.data))
                 }
             };
+            self.place.heard();
             match received {
                 Ok(Some(next)) => self.down = next,
                 Ok(None) => {}
@@ -155,6 +156,14 @@ impl Stream {
         let kind =
             if error.is_library() { io::ErrorKind::InvalidData } else { io::ErrorKind::ConnectionReset };
         io::Error::new(kind, error)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if matches!(self.down, Down::Head(_)) {
+            self.place.in_vain();
+        }
     }
 }
 
