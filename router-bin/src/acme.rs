@@ -70,7 +70,9 @@ impl AcmeTask {
         let (certificates_to, certificates) = watch::channel(Vec::new());
         let (status_to, status) = watch::channel(Vec::new());
         let (missed_to, missed) = mpsc::channel(MOST_MISSED);
-        challenges.tell_of_misses(move |host| drop(missed_to.try_send(host.to_owned())));
+        if acme.on_demand {
+            challenges.tell_of_misses(move |host| drop(missed_to.try_send(host.to_owned())));
+        }
         let made = Orders::new(Arc::clone(&acme), files.clone(), challenges);
         let mut keeper = Keeper::new((acme, files, made), table, certificates_to, status_to);
         keeper.want(wanted, has);

@@ -71,7 +71,7 @@ impl OrderError {
     /// Whether it counted against the server's limits.
     pub(super) const fn failed(&self) -> Failed {
         match self {
-            Self::Unasked(_) | Self::Slow(_) | Self::Nonce | Self::NotTaken(_) | Self::File(_) => {
+            Self::Unasked(_) | Self::Slow(_) | Self::Nonce | Self::NotTaken(_) => {
                 Failed::Unasked
             }
             Self::AccountGone
@@ -81,6 +81,8 @@ impl OrderError {
             | Self::Invalid { .. }
             | Self::NoChallenge { .. }
             | Self::Hook(_)
+            // A certificate may have been lost for it.
+            | Self::File(_)
             | Self::Unusable(_)
             | Self::Key(_) => Failed::Refused,
         }

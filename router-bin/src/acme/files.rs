@@ -62,9 +62,13 @@ impl Files {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         made.map_err(|source| FileError { path: directory.clone(), deed: "made", source })?;
         let files = Self(directory);
-        // So that what is wrong with it is known before a certificate is lost for it.
-        files.write("writable", b"")?;
+        files.check()?;
         Ok(files)
+    }
+
+    /// Whether they can be written, so that what is wrong is known before a certificate is lost for it.
+    pub(super) fn check(&self) -> Result<(), FileError> {
+        self.write("writable", b"")
     }
 
     /// Where they are.

@@ -16,7 +16,7 @@ use router_core::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
+    task::{Id, JoinError, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -75,7 +75,8 @@ struct Entry {
     kept: Option<Held>,
     trouble: Trouble,
     due: SystemTime,
-    is_busy: bool,
+    /// The attempt under way.
+    task: Option<Id>,
     is_forced: bool,
     chance: f64,
 }
@@ -154,10 +155,12 @@ impl Keeper {
                     }
                     None => return,
                 },
-                Some(name) = missed.recv() => self.on_demand(&name),
+                Some(name) = missed.recv() => if !self.on_demand(&name) {
+                    continue;
+                },
                 Some(done) = self.running.join_next() => match done {
                     Ok((name, came, left_alone)) => self.learn(&name, came, left_alone),
-                    Err(broken) => tracing::error!("a bug: an attempt to get a certificate broke: {broken}"),
+                    Err(broken) => self.is_broken(&broken),
                 },
                 _ = look.tick() => self.look(),
             }
@@ -197,33 +200,28 @@ impl Keeper {
             && app().is_some_and(|app| self.wanted.apps.contains(&app))
     }
 
-    /// Somebody has asked for a host that has no certificate.
-    fn on_demand(&mut self, host: &str) {
+    /// Somebody has asked for a host that has no certificate. Whether it is to get one.
+    fn on_demand(&mut self, host: &str) -> bool {
         if self.names.contains_key(host) || !self.is_wanted(host) {
-            return;
+            return false;
         }
         let others = self.names.keys().filter(|name| !self.wanted.names.contains(*name)).count();
         if others >= MOST_ON_DEMAND || !self.allowance.take(SystemTime::now()) {
             tracing::warn!(host, "no certificate on demand: too many were asked for (on_demand_per_hour)");
-            return;
+            return false;
         }
         out::note(format_args!("somebody asks for {host}: a certificate is requested"));
         let entry = self.found(host);
         self.names.insert(host.to_owned(), entry);
+        true
     }
 
     /// What the disk says about a name.
     fn found(&self, name: &str) -> Entry {
         let now = SystemTime::now();
         let trouble = self.files.trouble(name);
-        let mut entry = Entry {
-            kept: None,
-            due: now,
-            is_busy: false,
-            is_forced: false,
-            chance: fastrand::f64(),
-            trouble,
-        };
+        let mut entry =
+            Entry { kept: None, due: now, task: None, is_forced: false, chance: fastrand::f64(), trouble };
         match held(&self.files, name) {
             Ok(kept) => entry.kept = kept,
             Err(error) => tracing::warn!(
@@ -249,7 +247,7 @@ impl Keeper {
     /// Looks whether another router has written a certificate.
     fn look(&mut self) {
         let mut changed = false;
-        for (name, entry) in self.names.iter_mut().filter(|(_, entry)| !entry.is_busy) {
+        for (name, entry) in self.names.iter_mut().filter(|(_, entry)| entry.task.is_none()) {
             let stamp = std::fs::metadata(self.files.certificate_file(name)).and_then(|data| data.modified());
             let Ok(stamp) = stamp else { continue };
             if entry.kept.as_ref().map(|kept| kept.stamp) != Some(stamp)
@@ -271,7 +269,7 @@ impl Keeper {
         let now = SystemTime::now();
         let is_due = |entry: &Entry| {
             let may = entry.is_forced || (entry.due <= now && self.left_alone_until <= now);
-            may && !entry.is_busy
+            may && entry.task.is_none()
         };
         let mut due: Vec<_> = self
             .names
@@ -288,19 +286,20 @@ impl Keeper {
 
     fn begin(&mut self, name: String) {
         let Some(entry) = self.names.get_mut(&name) else { return };
-        (entry.is_busy, entry.is_forced) = (true, false);
+        entry.is_forced = false;
         let known = entry.kept.as_ref().map(|kept| kept.stamp);
         let replaced = entry.kept.as_ref().and_then(|kept| kept.replaced.clone());
         let (files, orders) = (self.files.clone(), Arc::clone(&self.orders));
-        self.running.spawn(async move {
+        let begun = self.running.spawn(async move {
             let (came, left_alone) = https::noting(attempt(&files, &orders, &name, known, replaced)).await;
             (name, came.unwrap_or_else(Came::Nothing), left_alone)
         });
+        entry.task = Some(begun.id());
     }
 
     /// Asks the server when it wants certificates to be renewed.
     fn ask_for_windows(&mut self, now: SystemTime) {
-        for (name, entry) in self.names.iter_mut().filter(|(_, entry)| !entry.is_busy) {
+        for (name, entry) in self.names.iter_mut().filter(|(_, entry)| entry.task.is_none()) {
             if self.running.len() >= AT_ONCE || self.left_alone_until > now {
                 return;
             }
@@ -349,7 +348,16 @@ impl Keeper {
                 }
             }
         }
-        entry.is_busy = false;
+        entry.task = None;
+    }
+
+    /// An attempt has panicked. Its name is tried again, not too soon.
+    fn is_broken(&mut self, broken: &JoinError) {
+        tracing::error!("a bug: an attempt to get a certificate broke: {broken}");
+        let of_it = |entry: &&mut Entry| entry.task == Some(broken.id());
+        if let Some(entry) = self.names.values_mut().find(of_it) {
+            (entry.task, entry.due) = (None, SystemTime::now() + LEAST_AGE);
+        }
     }
 
     fn publish(&self) {
@@ -361,7 +369,7 @@ impl Keeper {
         let one = |(name, entry): (&String, &Entry)| Status {
             name: name.clone(),
             due: entry.due.max(self.left_alone_until),
-            is_busy: entry.is_busy,
+            is_busy: entry.task.is_some(),
             has_one: entry.kept.is_some(),
             failures: entry.trouble.failures,
             error: (entry.trouble.failures > 0).then(|| entry.trouble.error.clone()),
@@ -424,6 +432,7 @@ async fn attempt(
     if there.is_some_and(|there| known != Some(there.stamp)) && held(files, name).is_ok() {
         return Ok(Came::Another);
     }
+    files.check()?;
     let pem = orders.certificate(name, replaced.as_ref()).await?;
     let certificate =
         Certificate::from_pem(&format!("the answer for {name}"), pem.as_bytes(), pem.as_bytes())?;

@@ -22,6 +22,7 @@ use super::{
     answers::Answers,
     error::{self, OrderError},
     files::Files,
+    https::Unreachable,
 };
 use crate::config::acme::{Acme, Challenge, KeyType};
 
@@ -111,16 +112,11 @@ impl Orders {
         if let Some(replaced) = replaced {
             match account.new_order(&new().replaces(replaced.clone())).await {
                 Ok(order) => return Ok(order),
+                Err(error) if !is_about_replacing(&error) => return Err(not_begun(error)),
                 Err(error) => tracing::info!(name, %error, "not ordered as a replacement"),
             }
         }
-        account.new_order(&new()).await.map_err(|error| match error {
-            // Before anything was validated, this can only be about the account.
-            Error::Api(problem) if error::kind(&problem) == "unauthorized" => {
-                OrderError::AccountRefused(error::told(&problem))
-            }
-            error => error.into(),
-        })
+        account.new_order(&new()).await.map_err(not_begun)
     }
 
     async fn validate(
@@ -222,6 +218,30 @@ const fn kind(challenge: Challenge) -> ChallengeType {
         Challenge::Http => ChallengeType::Http01,
         Challenge::TlsAlpn => ChallengeType::TlsAlpn01,
         Challenge::Dns => ChallengeType::Dns01,
+    }
+}
+
+/// Before anything was validated, `unauthorized` can only be about the account.
+fn not_begun(error: Error) -> OrderError {
+    match error {
+        Error::Api(problem) if error::kind(&problem) == "unauthorized" => {
+            OrderError::AccountRefused(error::told(&problem))
+        }
+        error => error.into(),
+    }
+}
+
+/// Whether an order without what it replaces could do better.
+fn is_about_replacing(error: &Error) -> bool {
+    match error {
+        Error::Api(problem) => !matches!(
+            error::kind(problem),
+            "rateLimited" | "badNonce" | "accountDoesNotExist" | "unauthorized" | "serverInternal"
+        ),
+        Error::Other(other) => !other.is::<Unreachable>(),
+        // The server has no such thing.
+        Error::Unsupported(_) => true,
+        _ => false,
     }
 }
 

@@ -1,3 +1,4 @@
+mod acme;
 mod dynos;
 mod wire;
 

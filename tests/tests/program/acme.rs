@@ -1,11 +1,12 @@
 //! Certificates that busbar requests itself, from a real ACME server: Let's Encrypt's pebble.
 //!
 //! - [`challenges`]: each kind. [`keeping`]: renewals and restarts. [`trouble`]: what goes wrong, and what it spoils: nothing.
-//! - [`pebble`]: the server, its DNS, and the client that looks.
+//! - [`pebble`]: the server, its DNS, and the client that looks. [`server`]: one for what pebble cannot do.
 
 mod challenges;
 mod keeping;
 mod pebble;
+mod server;
 mod trouble;
 
 use serde_json::Value;

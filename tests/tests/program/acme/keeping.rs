@@ -9,6 +9,7 @@ use std::{
 use it::fakes;
 use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::{pebble::Pebble, renew, row};
 use crate::{busbar::Place, wait::until};
@@ -138,4 +139,58 @@ fn a_reload_brings_names_and_takes_them() {
         refused.code == Some(1) && refused.err.contains("only a restart can change [acme]"),
         "{refused:?}"
     );
+}
+
+/// A moment as the server writes it.
+fn written(moment: SystemTime) -> String {
+    let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let date =
+        std::process::Command::new("date").args(["-u", "-d", &format!("@{seconds}"), "+%FT%TZ"]).output();
+    String::from_utf8(date.expect("it can be run").stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_certificate_is_renewed_in_the_window_that_the_server_suggests_and_not_before_it_wants_to_be_asked() {
+    let Some(pebble) = Pebble::start(&[]) else { return };
+    let dyno = fakes::answers("ok");
+    let config = pebble.config(dyno.address, &["shop.example"], "");
+    {
+        let _busbar = Place::new().router(&config, &[]);
+        pebble.see("shop.example");
+    }
+    let days = |n: u64| written(SystemTime::now() + Duration::from_secs(n * 86_400));
+    let window = (days(100), days(101));
+    let suggested = json!({"suggestedWindow": {"start": window.0, "end": window.1}}).to_string();
+    let at = pebble.stand_in(move |at, asked| match asked {
+        "GET /dir" => {
+            let url = |path: &str| format!("https://{at}/{path}");
+            let directory = json!({
+                "newNonce": url("nonce"), "newAccount": url("account"), "newOrder": url("order"),
+                "renewalInfo": url("ari"),
+            });
+            ("200 OK".into(), directory.to_string())
+        }
+        "HEAD /nonce" => ("200 OK\r\nReplay-Nonce: once".into(), String::new()),
+        "POST /order" => {
+            let kind = "urn:ietf:params:acme:error:rateLimited";
+            let problem = json!({"type": kind, "detail": "too many certificates already"});
+            ("429 Too Many Requests\r\nRetry-After: 7200\r\nReplay-Nonce: again".into(), problem.to_string())
+        }
+        ari if ari.starts_with("GET /ari/") => ("200 OK\r\nRetry-After: 21600".into(), suggested.clone()),
+        other => (format!("404 {other}"), String::new()),
+    });
+    let busbar = Place::new().router(&pebble.config_of(at, dyno.address, &["shop.example"], ""), &[]);
+    until("it is planned", || {
+        let row = row(&busbar, "shop.example")?;
+        let next = row["next_attempt"].as_str()?;
+        (window.0.as_str() <= next && next <= window.1.as_str()).then_some(())
+    });
+    renew(&busbar, "shop.example");
+    let said = busbar.err.line("no certificate for shop.example");
+    assert!(
+        said.contains("says no: too many certificates already (rateLimited); the old one stays"),
+        "{said}"
+    );
+    let pause: u64 = said.rsplit(" in ").next().unwrap().trim_end_matches(" s").parse().unwrap();
+    assert!((7000..=7200).contains(&pause), "{said}");
 }

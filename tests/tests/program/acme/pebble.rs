@@ -13,10 +13,15 @@ use std::{
     sync::Arc,
 };
 
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    crypto::aws_lc_rs,
+    crypto::aws_lc_rs::default_provider,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use socket2::{Domain, Socket, Type};
@@ -167,6 +172,17 @@ impl Pebble {
     /// A configuration with `[acme]` for this server, an app `shop` that wants certificates for `domains`, and `more` in
     /// `[acme]`.
     pub(super) fn config(&self, dyno: SocketAddr, domains: &[&str], more: &str) -> String {
+        self.config_of(self.api.address(), dyno, domains, more)
+    }
+
+    /// The same for a server elsewhere.
+    pub(super) fn config_of(
+        &self,
+        server: SocketAddr,
+        dyno: SocketAddr,
+        domains: &[&str],
+        more: &str,
+    ) -> String {
         format!(
             "listen = [\"{}\"]\nworkers = 1\n\n[[listener]]\naddress = \"{}\"\ntls = \"intermediate\"\n\n\
              [acme]\ndirectory = \"https://{}/dir\"\nagree_to_terms = true\ncontact = [\"ops@example.com\"]\n\
@@ -174,7 +190,7 @@ impl Pebble {
              [[app]]\nname = \"shop\"\nacme = true\ndomains = {domains:?}\ndynos = [\"{dyno}\"]\n",
             self.http.address(),
             self.tls.address(),
-            self.api.address(),
+            server,
             self.ca_file().display(),
             self.storage().display(),
         )
@@ -210,8 +226,62 @@ impl Pebble {
 
     /// The file of a name's certificate.
     pub(super) fn kept(&self, name: &str) -> PathBuf {
-        let directory = format!("127.0.0.1_{}_dir", self.api.number);
-        self.storage().join(directory).join(format!("{name}.pem"))
+        self.kept_of(self.api.number).join(format!("{name}.pem"))
+    }
+
+    fn kept_of(&self, port: u16) -> PathBuf {
+        self.storage().join(format!("127.0.0.1_{port}_dir"))
+    }
+
+    /// A server that is told what to answer. What is kept of this one is kept of that one, too.
+    pub(super) fn stand_in(
+        &self,
+        answer: impl Fn(SocketAddr, &str) -> (String, String) + Send + Sync + 'static,
+    ) -> SocketAddr {
+        let path = |file: &str| self.directory.path().join(file);
+        let at = super::server::start(&path("cert.pem"), &path("key.pem"), answer);
+        let (from, to) = (self.kept_of(self.api.number), self.kept_of(at.port()));
+        fs::create_dir(&to).expect("it is new");
+        for entry in fs::read_dir(from).expect("it is there").flatten() {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("it can be copied");
+        }
+        let account = fs::read_to_string(to.join("account.json")).expect("it is there");
+        let account = account.replace(&self.api.address().to_string(), &at.to_string());
+        fs::write(to.join("account.json"), account).expect("it can be written");
+        at
+    }
+
+    /// Has the account deactivated, as its owner may (RFC 8555 §7.3.6).
+    pub(super) fn deactivate_account(&self) {
+        let text = fs::read_to_string(self.kept("x").with_file_name("account.json")).expect("it is there");
+        let account: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let text = |key: &str| account[key].as_str().expect("a text").to_owned();
+        let key = URL_SAFE_NO_PAD.decode(text("key_pkcs8")).expect("base64");
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key).expect("a key");
+        let head = self.curl(&["-I", &format!("https://{}/nonce-plz", self.api.address())]);
+        let named = |line: &str| line.to_lowercase().starts_with("replay-nonce:");
+        let nonce = head.lines().find(|line| named(line)).and_then(|line| line.split_once(": "));
+        let nonce = nonce.map(|(_, nonce)| nonce.trim()).expect("a nonce");
+        let kid = text("id");
+        let protected =
+            serde_json::json!({"alg": "ES256", "kid": kid, "nonce": nonce, "url": kid}).to_string();
+        let [protected, payload] =
+            [protected.as_str(), r#"{"status":"deactivated"}"#].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let signed = format!("{protected}.{payload}");
+        let signature = key.sign(&SystemRandom::new(), signed.as_bytes()).expect("it can sign");
+        let signature = URL_SAFE_NO_PAD.encode(signature.as_ref());
+        let body = serde_json::json!({"protected": protected, "payload": payload, "signature": signature})
+            .to_string();
+        let answer = self.curl(&["-H", "Content-Type: application/jose+json", "--data", &body, &kid]);
+        assert!(answer.contains("\"deactivated\""), "{answer}");
+    }
+
+    fn curl(&self, arguments: &[&str]) -> String {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "30", "--noproxy", "*", "--cacert"]).arg(self.ca_file());
+        let output = curl.args(arguments).output().expect("curl is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
     }
 
     /// Whom a client of the server trusts.
@@ -222,11 +292,7 @@ impl Pebble {
     /// The authority that signs, as of now.
     fn root(&self) -> CertificateDer<'static> {
         let url = format!("https://{}/roots/0", self.management.address());
-        let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "30", "--noproxy", "*", "--cacert"]).arg(self.ca_file()).arg(url);
-        let output = curl.output().expect("curl is installed");
-        CertificateDer::from_pem_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+        CertificateDer::from_pem_slice(self.curl(&[&url]).as_bytes()).expect("a certificate")
     }
 
     /// What a client sees that asks for `name` and trusts only what this server signs.
@@ -285,7 +351,7 @@ pub(super) fn look(
     name: &str,
     protocols: &[&str],
 ) -> Result<Seen, String> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions().expect("versions");
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();

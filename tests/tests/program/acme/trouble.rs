@@ -77,3 +77,23 @@ fn nonces_that_are_refused_are_replaced() {
     let posts: usize = once.iter().map(|path| log.matches(&format!("POST {path}")).count()).sum();
     assert!(posts > names.len() * once.len(), "{log}");
 }
+
+#[test]
+fn an_account_that_was_deactivated_is_an_error_until_somebody_moves_it_away() {
+    let Some(pebble) = Pebble::start(&[]) else { return };
+    let dyno = fakes::answers("ok");
+    let config = pebble.config(dyno.address, &["shop.example"], "");
+    let busbar = Place::new().router(&config, &[]);
+    let first = pebble.see("shop.example");
+    pebble.deactivate_account();
+    renew(&busbar, "shop.example");
+    let said = busbar.err.line("no certificate for shop.example");
+    assert!(said.contains("refuses this account: ") && said.contains("move account.json"), "{said}");
+    assert_eq!(pebble.see("shop.example"), first);
+    drop(busbar);
+    let account = pebble.kept("shop.example").with_file_name("account.json");
+    std::fs::rename(&account, account.with_file_name("account.old.json")).unwrap();
+    let busbar = Place::new().router(&config, &[]);
+    renew(&busbar, "shop.example");
+    until("another one is shown", || (pebble.see("shop.example") != first).then_some(()));
+}
