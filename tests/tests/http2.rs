@@ -9,5 +9,8 @@
 
 mod client;
 mod ends;
+mod floods;
+mod frames;
 mod messages;
+mod refused;
 mod sockets;

@@ -75,7 +75,7 @@ async fn shake_hands<T: Transport>(link: &Link<T>, timer: &Timer) -> Result<H2<W
         let sent = link.wire.poll_flush(cx);
         match shaken {
             Poll::Ready(Ok(h2)) => Poll::Ready(Ok(h2)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(End::of_error(&error, Closed::ClientLeft))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(End::of_error(&error, Closed::ClientLeft, &[]))),
             Poll::Pending if matches!(sent, Poll::Ready(Err(_))) => {
                 Poll::Ready(Err(End::now(Closed::ClientLeft)))
             }
@@ -101,6 +101,7 @@ fn builder(options: &ServerOptions) -> Builder {
         .max_frame_size(bounds.frame)
         // A head that is too long is told so by the parser; h2 counts 32 bytes more per header.
         .max_header_list_size(u32::try_from(head + head / 4).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(bounds.streams as usize)
         .max_local_error_reset_streams(Some(bounds.stream_errors))
         .max_send_buffer_size(bounds.send_buffer)
         .enable_connect_protocol();
@@ -147,7 +148,8 @@ impl<T: Transport, F: Future<Output = ()>> Drive<'_, T, F> {
             // Everybody has a turn before anything is sent: frames of many streams go in one piece.
             loop {
                 if let Poll::Ready(error) = self.poll_h2(cx) {
-                    return Poll::Ready(self.phase.ended(worker, error.as_ref(), self.streams.len()));
+                    let (streams, said) = (self.streams.len(), wire.last_words());
+                    return Poll::Ready(self.phase.ended(worker, error.as_ref(), streams, &said));
                 }
                 self.poll_streams(cx);
                 if !outlet.take_stirred() {

@@ -13,7 +13,7 @@ use router_core::server::{Listener, ServerOptions};
 use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
-use crate::tls::client::{Authority, start as start_tls, store};
+use crate::tls::client::{self as tls, Authority, start as start_tls, store};
 
 /// A router and how it is reached.
 pub(super) struct Front {
@@ -34,9 +34,20 @@ impl Front {
 
     /// Over TLS.
     pub(super) fn tls(app: App) -> Self {
+        Self::tls_with(app, |_| {})
+    }
+
+    pub(super) fn tls_with(app: App, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let authority = Authority::new();
-        let router = start_tls(&store([authority.signs(&["app.test", "probe.test"])], true), app, |_| {});
+        let router = start_tls(&store([authority.signs(&["app.test", "probe.test"])], true), app, change);
         Self { router, tls: Some(authority) }
+    }
+
+    /// A connection over TLS that has agreed on HTTP/2 and says nothing more.
+    pub(super) fn shake_hands(&self) -> tls::Client {
+        let mut config = self.tls.as_ref().expect("it is over TLS").client();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        tls::Client::connect(self.router.address, &config, "app.test")
     }
 
     /// Both.

@@ -27,28 +27,30 @@ impl End {
         Self { why, lingers: false }
     }
 
-    /// What an error of h2's means.
-    pub(super) fn of_error(error: &h2::Error, left: Closed) -> Self {
+    /// What an error of h2's means; `last_words` is the end of what it wrote.
+    pub(super) fn of_error(error: &h2::Error, left: Closed, last_words: &[u8]) -> Self {
         if error.is_io() || error.is_remote() {
             return Self::now(left);
         }
-        // h2 tells by its debug data only which of its bounds was passed.
-        let said = error.to_string();
-        let calm = [
-            ("too_many_resets", Closed::Http2Resets),
-            ("too_many_internal_resets", Closed::Http2StreamErrors),
-            ("too_many_continuations", Closed::Http2Continuations),
-            ("header_list_way_too_large", Closed::Http2HeaderList),
-            ("too_many_data_frames", Closed::Http2EmptyData),
-        ];
-        let known = calm.iter().find(|(data, _)| said.contains(data)).map(|(_, why)| *why);
+        // Only the GOAWAY itself says which of h2's bounds was passed.
+        let known = CALM.iter().find(|(said, _)| last_words.ends_with(said.as_bytes()));
         let why = match error.reason() {
             Some(Reason::COMPRESSION_ERROR) => Closed::Http2HeaderList,
-            _ => known.unwrap_or(Closed::Http2Protocol),
+            Some(Reason::ENHANCE_YOUR_CALM) => known.map_or(Closed::Http2Protocol, |(_, why)| *why),
+            _ => Closed::Http2Protocol,
         };
         Self { why, lingers: true }
     }
 }
+
+/// What h2 says when a client passes one of its own bounds.
+const CALM: [(&str, Closed); 5] = [
+    ("too_many_resets", Closed::Http2Resets),
+    ("too_many_internal_resets", Closed::Http2StreamErrors),
+    ("too_many_continuations", Closed::Http2Continuations),
+    ("header_list_way_too_large", Closed::Http2HeaderList),
+    ("too_many_data_frames", Closed::Http2EmptyData),
+];
 
 impl From<Abuse> for Closed {
     fn from(abuse: Abuse) -> Self {
@@ -172,7 +174,13 @@ impl Phase {
     }
 
     /// h2 is done with it, or has failed.
-    pub(super) fn ended(&self, worker: &Worker, error: Option<&h2::Error>, streams: usize) -> End {
+    pub(super) fn ended(
+        &self,
+        worker: &Worker,
+        error: Option<&h2::Error>,
+        streams: usize,
+        last_words: &[u8],
+    ) -> End {
         let left = match self.state {
             _ if worker.is_cut() => Closed::DrainCut,
             State::Open if streams > 0 => Closed::Broken,
@@ -180,13 +188,13 @@ impl Phase {
         };
         match (self.state, error) {
             (State::Condemned | State::Leaving, _) => End { why: left, lingers: true },
-            (State::Open, Some(error)) => End::of_error(error, left),
+            (State::Open, Some(error)) => End::of_error(error, left, last_words),
             (State::Open, None) => End::now(left),
         }
     }
 
     /// It is to be dropped as it is.
     pub(super) fn dropped(&self, worker: &Worker, streams: usize) -> End {
-        End { lingers: false, ..self.ended(worker, None, streams) }
+        End { lingers: false, ..self.ended(worker, None, streams, &[]) }
     }
 }

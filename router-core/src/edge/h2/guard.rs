@@ -46,6 +46,7 @@ const HEAD: usize = 9;
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const END_STREAM: u8 = 1;
+const PADDED: u8 = 8;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -59,6 +60,8 @@ pub(super) struct Guard {
     skip: usize,
     /// What is to come is not a body.
     of_head: bool,
+    /// What is to come is a body that begins with the length of its padding; it may be nothing but that.
+    padded: bool,
     /// A block of headers goes on in the next frame.
     block_open: bool,
     counts: [u32; Abuse::KINDS],
@@ -72,6 +75,7 @@ impl Guard {
             filled: 0,
             skip: PREFACE.len(),
             of_head: true,
+            padded: false,
             block_open: false,
             counts: [0; Abuse::KINDS],
             forgiven: now,
@@ -85,6 +89,7 @@ impl Guard {
     pub(super) fn see(&mut self, mut bytes: &[u8]) -> Result<(), Abuse> {
         while !bytes.is_empty() {
             if self.skip > 0 {
+                self.padding(bytes)?;
                 let n = self.skip.min(bytes.len());
                 self.skip -= n;
                 bytes = bytes.get(n..).unwrap_or_default();
@@ -105,6 +110,15 @@ impl Guard {
         Ok(())
     }
 
+    /// Whether a body has nothing but padding is known by its first byte.
+    fn padding(&mut self, bytes: &[u8]) -> Result<(), Abuse> {
+        let padding = bytes.first().copied().map_or(0, usize::from);
+        if std::mem::take(&mut self.padded) && self.skip == padding + 1 {
+            return self.count(Abuse::EmptyData);
+        }
+        Ok(())
+    }
+
     /// A frame begins.
     fn frame(&mut self) -> Result<(), Abuse> {
         let [a, b, c, kind, flags, ..] = self.head;
@@ -114,6 +128,7 @@ impl Guard {
         if matches!(kind, 1 | 9) {
             self.block_open = flags & END_HEADERS == 0;
         }
+        self.padded = kind == 0 && flags & (PADDED | END_STREAM) == PADDED;
         match kind {
             0 if length == 0 && flags & END_STREAM == 0 => self.count(Abuse::EmptyData),
             0 | 1 => Ok(()),

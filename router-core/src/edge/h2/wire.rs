@@ -39,7 +39,12 @@ struct State<T> {
     stuck: bool,
     guard: Guard,
     abuse: Option<Abuse>,
+    /// The end of what h2 wrote last.
+    last_words: Vec<u8>,
 }
+
+/// A GOAWAY and what it says besides.
+const LAST_WORDS: usize = 64;
 
 impl<T: Transport> Wire<T> {
     pub(super) fn new(io: T, came: Option<Buffer>, buffers: &Rc<Buffers>, now: Moment) -> Rc<Self> {
@@ -51,6 +56,7 @@ impl<T: Transport> Wire<T> {
             stuck: false,
             guard: Guard::new(now),
             abuse: None,
+            last_words: Vec::new(),
         })))
     }
 
@@ -77,6 +83,11 @@ impl<T: Transport> Wire<T> {
     /// The account of what the client does.
     pub(super) fn guard<R>(&self, with: impl FnOnce(&mut Guard) -> R) -> R {
         with(&mut self.0.borrow_mut().guard)
+    }
+
+    /// The end of what h2 wrote before it closed the connection.
+    pub(super) fn last_words(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().last_words)
     }
 
     /// The socket, once h2 has let go of it.
@@ -205,6 +216,10 @@ impl<T: Transport> AsyncWrite for WireIo<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.0.borrow_mut();
+        if let Some(out) = &state.out {
+            let out = out.filled();
+            state.last_words = out.get(out.len().saturating_sub(LAST_WORDS)..).unwrap_or(out).to_vec();
+        }
         ready!(state.poll_drain(cx))?;
         state.io.poll_close_send(cx)
     }
