@@ -43,19 +43,24 @@ fn answer(request: &Message) -> Vec<u8> {
 }
 
 /// A client that ran to its end; `None`, loudly, when it is not on this machine.
-fn ran(command: &mut Command) -> Option<Output> {
+pub(crate) fn ran(command: &mut Command) -> Option<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.env("NO_PROXY", "*").env("no_proxy", "*").output();
     if output.is_err() {
-        let test = thread::current().name().unwrap_or("a test").to_owned();
-        let _nobody_reads_it = writeln!(std::io::stderr(), "SKIPPED {test}: there is no {program}");
+        skipped(&format!("there is no {program}"));
     }
     output.ok()
 }
 
+/// Says that a test, or a part of it, does not run.
+pub(crate) fn skipped(why: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let _nobody_reads_it = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+}
+
 /// Fails unless the client ended well and said this last.
 #[track_caller]
-fn said(output: &Output, last: &str) {
+pub(crate) fn said(output: &Output, last: &str) {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.trim_end().ends_with(last), "{}: {out}\n{err}", output.status);
 }

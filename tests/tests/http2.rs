@@ -10,7 +10,9 @@
 mod client;
 mod ends;
 mod floods;
+mod flow;
 mod frames;
 mod messages;
 mod refused;
 mod sockets;
+mod tools;

@@ -54,6 +54,7 @@ pub(crate) struct RawHttp2 {
     pub(crate) frame: Option<At<String>>,
     pub(crate) send_buffer: Option<At<String>>,
     pub(crate) heads: Option<At<String>>,
+    pub(crate) held: Option<At<String>>,
     pub(crate) stream_errors: Option<At<u64>>,
 }
 
@@ -273,6 +274,7 @@ fn http2(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawHttp2 {
         frame: keys.string("frame", complaints),
         send_buffer: keys.string("send_buffer", complaints),
         heads: keys.string("heads", complaints),
+        held: keys.string("held", complaints),
         stream_errors: keys.number("stream_errors", complaints),
     };
     keys.finish(complaints);

@@ -53,10 +53,13 @@ pub(crate) async fn serve<T: Transport>(worker: Rc<Worker>, connection: Connecti
     let timer = Timer::new(&worker.sweep);
     let end = {
         let link = Rc::new(Link { worker: Rc::clone(&worker), peer, wire: Rc::clone(&wire), outlet });
-        match shake_hands(&link, &timer).await {
-            Ok(h2) => Box::pin(drive(&link, h2, &timer)).await,
-            Err(end) => end,
-        }
+        Box::pin(async {
+            match shake_hands(&link, &timer).await {
+                Ok(h2) => drive(&link, h2, &timer).await,
+                Err(end) => end,
+            }
+        })
+        .await
     };
     let broken = wire.io(T::broken_by);
     if let Some(io) = wire.into_io().filter(|_| end.lingers) {
@@ -228,5 +231,51 @@ impl<T: Transport, F: Future<Output = ()>> Drive<'_, T, F> {
             guard.is_within_head()
         });
         Sight { streams, within_head, abuse: wire.abuse() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Instant};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::{
+        io::Socket,
+        observe::counters::Counters,
+        route::{logline::Tls, table::RouteTable},
+        server::{ServerOptions, accept::Seat, drain},
+    };
+
+    const fn size_of_result<T: Transport, F>(_: fn(Rc<Link<T>>, Came) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_over_http2_is_small_and_so_is_a_stream() {
+        let (table, _publisher) = RouteTable::new();
+        let (_drain, signal) = drain::pair();
+        let worker = Rc::new(Worker::new(Seat {
+            options: Arc::new(ServerOptions::default()),
+            table: table.reader(),
+            counters: Arc::new(Counters::new()),
+            drain: signal,
+            start: Instant::now(),
+            sockets: Vec::new(),
+            clients: None,
+            alternative: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
+        }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = listener.local_addr().unwrap();
+        let io = Socket::Tcp(TcpStream::connect(client).await.unwrap());
+        let peer = Peer { client: Some(client.ip()), tls: Tls::Plain };
+        let serves = size_of_val(&serve(worker, Connection { io, pending: None }, peer));
+        let drives = size_of::<Drive<'_, Socket, ()>>();
+        let stream = size_of_result(stream::serve::<Socket>);
+        assert!(serves <= 512 && drives <= 2048, "{serves} and {drives} bytes idle, {stream} for a stream");
+        assert!(stream <= 3584, "{stream} bytes for a stream");
     }
 }

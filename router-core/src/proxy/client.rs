@@ -41,6 +41,11 @@ pub(crate) trait Client {
     /// With an empty `body`: ready when nothing is held back any more.
     fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>>;
 
+    /// How much of a response may be held for it while it takes nothing, if the app allows `wanted` bytes.
+    fn may_hold(&mut self, wanted: usize) -> usize {
+        wanted
+    }
+
     /// Forgets a head that was begun; false when some of it was sent already.
     fn forget_head(&mut self) -> bool;
 

@@ -104,7 +104,12 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
             self.measure();
         }
         let persistence = self.begin(&head, framing, selected.routing.hsts_seconds);
-        self.down.held.limit = selected.routing.response_buffer_bytes as usize;
+        let wanted = selected.routing.response_buffer_bytes as usize;
+        let wanted = match framing {
+            Framing::Length(length) => wanted.min(usize::try_from(length).unwrap_or(usize::MAX)),
+            _ => wanted,
+        };
+        self.down.held.limit = self.call.client.may_hold(wanted);
         poll_fn(|cx| self.poll_relay(cx)).await?;
         self.part_with_dyno(&head, framing, selected);
         poll_fn(|cx| self.poll_relay(cx)).await?;

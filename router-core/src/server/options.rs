@@ -52,7 +52,7 @@ pub struct ServerOptions {
 }
 
 /// Bounds on one connection that speaks HTTP/2. A client may make the router hold `connection_window` of request bodies,
-/// `send_buffer` of responses and `heads` of heads, and no more by opening more streams.
+/// `send_buffer` and `held` of responses and `heads` of heads, and no more by opening more streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Http2Limits {
     /// Requests at a time; a further one is refused (REFUSED_STREAM). Default: 100.
@@ -67,6 +67,9 @@ pub struct Http2Limits {
     pub send_buffer: usize,
     /// How many bytes of heads may be served at a time; a further request is refused (REFUSED_STREAM). Default: 1 MiB.
     pub heads: usize,
+    /// How many bytes of responses may be held for a client that takes nothing (an app's `response_buffer`), of all its
+    /// responses together. Default: 4 MiB.
+    pub held: usize,
     /// How many streams a connection may have that fail by its client's doing, or are refused, in its whole life.
     /// Default: 500.
     pub stream_errors: usize,
@@ -81,6 +84,7 @@ impl Default for Http2Limits {
             frame: 16 * 1024,
             send_buffer: 256 * 1024,
             heads: 1024 * 1024,
+            held: 4 * 1024 * 1024,
             stream_errors: 500,
         }
     }

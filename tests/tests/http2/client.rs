@@ -55,6 +55,11 @@ impl Front {
         [Self::clear(app()), Self::tls(app())]
     }
 
+    /// PEM of the authority that clients must trust.
+    pub(super) fn authority(&self) -> Option<String> {
+        self.tls.as_ref().map(|authority| authority.pem.clone())
+    }
+
     pub(super) const fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }

@@ -44,7 +44,10 @@ impl Authority {
     /// A certificate with this key.
     pub(crate) fn signs_key(&self, names: &[&str], key: &KeyPair) -> Certificate {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("names");
+        let mut params = CertificateParams::new(names).expect("names");
+        // Otherwise it has its authority's, and OpenSSL takes it for one that signed itself.
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a server");
         let leaf = params.signed_by(key, &self.issuer).expect("it can be signed").pem();
         Certificate::from_pem("made", leaf.as_bytes(), key.serialize_pem().as_bytes()).expect("it is good")
     }

@@ -29,6 +29,7 @@ pub(super) fn check(raw: &RawHttp2, complaints: &mut Complaints<'_>) -> Http2Lim
         frame: size("frame", &raw.frame, FRAME).map_or(usual.frame, u32),
         send_buffer: size("send_buffer", &raw.send_buffer, HELD).unwrap_or(usual.send_buffer),
         heads: size("heads", &raw.heads, HELD).unwrap_or(usual.heads),
+        held: size("held", &raw.held, HELD).unwrap_or(usual.held),
         ..usual
     };
     let streams =

@@ -47,6 +47,7 @@ fn every_key_of_http2_is_understood() {
         frame = "32KiB"
         send_buffer = "512KiB"
         heads = "2MiB"
+        held = "8MiB"
         stream_errors = 9
         "#,
     )

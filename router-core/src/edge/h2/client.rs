@@ -48,7 +48,15 @@ pub(super) struct StreamClient<'a> {
     /// It asked for a WebSocket; what the dyno has to answer, and whether it did.
     websocket: Option<(Key, bool)>,
     tunnel: Option<Tunnel>,
+    /// So much of the response may be held, of what the connection may.
+    holds: usize,
     bytes_sent: u64,
+}
+
+impl Drop for StreamClient<'_> {
+    fn drop(&mut self) {
+        self.outlet.held.set(self.outlet.held.get().saturating_sub(self.holds));
+    }
 }
 
 /// The response's way.
@@ -88,6 +96,7 @@ impl<'a> StreamClient<'a> {
             only_head,
             websocket: None,
             tunnel: None,
+            holds: 0,
             bytes_sent: 0,
         }
     }
@@ -381,6 +390,13 @@ impl Client for StreamClient<'_> {
             }
         }
         Poll::Ready(Ok(taken))
+    }
+
+    fn may_hold(&mut self, wanted: usize) -> usize {
+        let others = self.outlet.held.get();
+        self.holds = wanted.min(self.worker.options.http2.held.saturating_sub(others));
+        self.outlet.held.set(others + self.holds);
+        self.holds
     }
 
     fn forget_head(&mut self) -> bool {

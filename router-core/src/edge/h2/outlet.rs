@@ -29,6 +29,8 @@ pub(super) struct Outlet {
     answered: Cell<u32>,
     /// Bytes of heads that are served now.
     pub(super) heads: Cell<usize>,
+    /// Bytes of responses that may be held for the client now.
+    pub(super) held: Cell<usize>,
 }
 
 impl Outlet {
@@ -42,6 +44,7 @@ impl Outlet {
             given: Cell::default(),
             answered: Cell::new(0),
             heads: Cell::new(0),
+            held: Cell::new(0),
         })
     }
 
