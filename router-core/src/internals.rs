@@ -105,7 +105,6 @@ impl Heads {
     ///
     /// # Errors
     /// Why it is refused.
-    #[expect(clippy::type_complexity, reason = "for one fuzz target")]
     pub fn read_http2(
         &mut self,
         [method, authority, path]: [&[u8]; 3],
