@@ -14,7 +14,7 @@ mod end;
 mod guard;
 mod outlet;
 pub(crate) mod preface;
-pub(crate) mod stream;
+mod stream;
 mod websocket;
 mod wire;
 
