@@ -178,6 +178,9 @@ pub struct Sandbox {
     pub scratch: Option<PathBuf>,
     /// Bytes that a dyno's `/dev/shm` may hold; they count as its memory. Default 64 MiB.
     pub shm: u64,
+    /// Bytes that a dyno may have written to `/app` and `/tmp` at a time; from 8 MiB, only at the level
+    /// [`Isolation::Full`]. Default: as much as the disk has.
+    pub disk: Option<u64>,
     /// Whom a dyno can reach.
     pub network: Network,
     /// The network of all dynos on this machine: the first address of 65,536. Default 10.253.0.0.
@@ -193,6 +196,7 @@ impl Default for Sandbox {
             stack: "/".into(),
             scratch: None,
             shm: 64 << 20,
+            disk: None,
             network: Network::default(),
             dynos: Ipv4Addr::new(10, 253, 0, 0),
             fail: None,

@@ -4,6 +4,7 @@
 //! - [`quarters`]: what it has on the machine: a number, from which its user, its address and the name of its network
 //!   interface follow, and a directory for what it writes. [`skeleton`]: the root directory that all dynos share.
 //! - [`uplink`]: the way out of the machine, shared by all. [`walls`]: all that a runtime prepares.
+//! - [`disk`]: a disk of its own, which it can fill. [`probe`]: what this machine allows, and what to do about it.
 //!
 //! In `dyno-init`, one step after the other:
 //! - [`root`]: its root directory, from mounts. [`idmap`]: the app's files become its user's.
@@ -12,12 +13,14 @@
 //! - [`first`]: the first process, which buries the others and tells how the app ended.
 //! - [`sys`]: the system calls that no crate offers safely.
 
+pub(crate) mod disk;
 pub(crate) mod first;
 pub(crate) mod identity;
 pub(crate) mod idmap;
 pub(crate) mod netlink;
 pub(crate) mod network;
 pub(crate) mod nft;
+pub mod probe;
 pub(crate) mod quarters;
 pub(crate) mod root;
 pub(crate) mod ruleset;

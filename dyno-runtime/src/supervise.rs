@@ -31,6 +31,7 @@ use tokio::{
 };
 
 pub use self::state::StateError;
+pub(crate) use self::state::remove_group;
 use self::{
     app::{Actor, Command},
     state::StateDirectory,

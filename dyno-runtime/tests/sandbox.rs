@@ -2,7 +2,7 @@
 //!
 //! - [`escape`]: out of it, into the machine. [`neighbours`]: into another dyno, or the runtime.
 //! - [`life`]: its processes, and what is left of them. [`steps`]: what happens when a step of its making fails.
-//! - [`levels`]: without root.
+//! - [`levels`]: without root. [`disk`]: a full disk.
 //!
 //! `probe.py` runs in the dyno and tries. What needs root is skipped loudly without it.
 #![allow(
@@ -17,6 +17,8 @@
 #[path = "support/house.rs"]
 mod support;
 
+#[path = "sandbox/disk.rs"]
+mod disk;
 #[path = "sandbox/escape.rs"]
 mod escape;
 #[path = "sandbox/levels.rs"]

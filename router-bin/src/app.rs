@@ -11,6 +11,7 @@
 pub(crate) mod access_log;
 mod certificates;
 mod demand;
+mod doctor;
 mod drained;
 mod dynos;
 mod edge;
@@ -27,7 +28,7 @@ mod up;
 
 use std::io;
 
-pub(crate) use self::{local::name_of, router::router, runtime::runtime, up::up};
+pub(crate) use self::{doctor::doctor, local::name_of, router::router, runtime::runtime, up::up};
 use crate::failure::Failure;
 
 /// Runs `deed` on this thread. Requests have threads of their own, so nothing here is in their way.

@@ -3,6 +3,7 @@
 mod ask;
 mod certs;
 mod completions;
+mod doctor;
 mod isolation;
 mod life;
 mod limits;
@@ -58,6 +59,7 @@ enum Verb {
     Certs(certs::Certs),
     Reload(reload::Reload),
     Validate(validate::Validate),
+    Doctor(doctor::Doctor),
     Token(token::Token),
     Version(version::Version),
     Completions(completions::Completions),
@@ -83,6 +85,7 @@ impl Cli {
             Verb::Certs(verb) => verb.run(),
             Verb::Reload(verb) => verb.run(),
             Verb::Validate(verb) => verb.run(),
+            Verb::Doctor(verb) => verb.run(),
             Verb::Token(verb) => verb.run(),
             Verb::Version(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),

@@ -8,6 +8,7 @@
 
 pub(crate) mod ago;
 pub(crate) mod certs;
+pub(crate) mod doctor;
 pub(crate) mod log_line;
 pub(crate) mod ps;
 pub(crate) mod routes;

@@ -55,6 +55,9 @@ const MASKED: [&str; 10] = [
 const EMPTIED: [&str; 2] = ["proc/acpi", "proc/scsi"];
 const READ_ONLY: [&str; 4] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys"];
 
+/// Where the dyno's disk is mounted for a moment.
+const DISK: &str = "mnt";
+
 /// Character devices: name, major and minor number.
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
@@ -192,6 +195,10 @@ impl<'a> Root<'a> {
     /// The app's files under a layer of the dyno's own, and `/tmp`.
     pub(crate) fn app(&self) -> io::Result<()> {
         let scratch = self.scratch()?;
+        if self.spec.disk.is_some() {
+            // The layer that is written to must be mounted somewhere while the overlay is made.
+            self.put(&scratch, DISK)?;
+        }
         for (name, mode) in [("upper", 0o755), ("work", 0o700), ("tmp", 0o1777)] {
             mkdirat(&scratch, name, Mode::from_raw_mode(mode))?;
             chmodat(&scratch, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
@@ -254,6 +261,9 @@ impl<'a> Root<'a> {
         rustix::process::pivot_root(".", ".")?;
         // The old root lies over the new one.
         unmount(".", UnmountFlags::DETACH)?;
+        if self.spec.disk.is_some() {
+            unmount(format!("/{DISK}"), UnmountFlags::DETACH)?;
+        }
         Ok(rustix::process::chdir("/")?)
     }
 }

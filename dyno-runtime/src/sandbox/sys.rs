@@ -313,3 +313,68 @@ fn one_by_one() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Attaches a file to a free loop device, which clears itself when nobody uses it any more. Returns its path, and keeps it
+/// in use until the file is closed.
+pub(crate) fn attach_loop(file: &std::fs::File) -> io::Result<(std::path::PathBuf, OwnedFd)> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let open = |path: &std::path::Path| {
+        std::fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open(path)
+    };
+    let control = open("/dev/loop-control".as_ref())?;
+    let config = LoopConfig {
+        fd: file.as_raw_fd().unsigned_abs(),
+        block_size: 0,
+        of_the_file: [0; 5],
+        of_the_device: [0; 3],
+        flags: LO_FLAGS_AUTOCLEAR,
+        names: [0; 160],
+        others: [0; 10],
+    };
+    // Another process can take the same one between the two calls.
+    for _ in 0..64 {
+        // SAFETY: it takes no argument and returns a number.
+        let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+        if number < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let path = std::path::PathBuf::from(format!("/dev/loop{number}"));
+        let device = open(&path)?;
+        // SAFETY: an open loop device and a structure as the kernel defines it, which lives during the call.
+        if unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) } == 0 {
+            return Ok((path, device.into()));
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EBUSY) {
+            return Err(error);
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EBUSY))
+}
+
+const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
+const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+/// `struct loop_config`
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    // From here on `struct loop_info64`, with all but its flags unsaid.
+    of_the_file: [u64; 5],
+    of_the_device: [u32; 3],
+    flags: u32,
+    names: [u8; 160],
+    others: [u64; 10],
+}
+
+/// Which version of Landlock the kernel has.
+pub(crate) fn landlock_version() -> io::Result<i64> {
+    const VERSION: libc::c_uint = 1;
+    // SAFETY: asked for the version, the kernel takes neither structure nor size.
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<libc::c_void>(), 0usize, VERSION)
+    };
+    if version < 0 { Err(io::Error::last_os_error()) } else { Ok(version) }
+}

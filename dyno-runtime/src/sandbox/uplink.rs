@@ -34,6 +34,21 @@ impl Uplink {
         pass_on(&open.interface)?;
         Ok(open)
     }
+
+    /// Whether it could be opened, and by which interface; nothing is changed.
+    ///
+    /// # Errors
+    /// Those of [`Uplink::open`].
+    pub(crate) fn probe() -> io::Result<String> {
+        let routes = fs::read_to_string("/proc/net/route")?;
+        let none = || io::Error::other("this machine has no default route");
+        let interface = default_route(&routes).ok_or_else(none)?.to_owned();
+        let table = format!("{PREFIX}-doctor-{}", std::process::id());
+        // Of a network that nobody has, so that it does nothing while it is there.
+        rules(&table, (Ipv4Addr::new(192, 0, 2, 255), 32)).install()?;
+        Table::removal(&table).install()?;
+        Ok(interface)
+    }
 }
 
 impl Drop for Uplink {

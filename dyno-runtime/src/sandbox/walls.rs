@@ -13,6 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    disk::{Disk, Disks},
     identity,
     network::NetworkSpec,
     quarters::{Quarters, remove_tree},
@@ -46,6 +47,7 @@ pub(crate) struct Walls {
     skeleton: Skeleton,
     mountpoint: PathBuf,
     scratch: PathBuf,
+    disks: Option<Disks>,
     /// Also while nobody asks for it, the way out stays open.
     uplink: Option<Uplink>,
 }
@@ -84,7 +86,14 @@ impl Walls {
         } else {
             None
         };
-        Ok(Some(Self { level, sandbox, skeleton, mountpoint, scratch, uplink }))
+        let disks = match sandbox.disk {
+            Some(_) if level != Isolation::Full => {
+                return Err(io::Error::other("a disk of its own needs isolation full"));
+            }
+            Some(size) => Some(Disks::open(size, &scratch)?),
+            None => None,
+        };
+        Ok(Some(Self { level, sandbox, skeleton, mountpoint, scratch, disks, uplink }))
     }
 
     /// What one dyno gets.
@@ -97,11 +106,31 @@ impl Walls {
         Quarters::take(full.then_some(Path::new(NUMBERS)), cabled, self.scratch.join(key))
     }
 
+    /// A disk for one dyno, to be kept until the dyno is launched; `None`: it writes to its directory.
+    ///
+    /// # Errors
+    /// None can be made.
+    pub(crate) async fn disk(&self) -> io::Result<Option<Disk>> {
+        let Some(disks) = self.disks.clone() else { return Ok(None) };
+        let refill = disks.clone();
+        let disk = tokio::task::spawn_blocking(move || disks.take()).await.map_err(io::Error::other)??;
+        let _ahead = tokio::task::spawn_blocking(move || {
+            refill.refill().inspect_err(|error| tracing::warn!(%error, "no disk can be made ahead"))
+        });
+        Ok(Some(disk))
+    }
+
     /// How the dyno with these quarters is made; `app` is the directory of its files.
     ///
     /// # Errors
     /// Its directory cannot be made.
-    pub(crate) fn spec(&self, quarters: &Quarters, app: &Path, hostname: String) -> io::Result<SandboxSpec> {
+    pub(crate) fn spec(
+        &self,
+        quarters: &Quarters,
+        disk: Option<&Disk>,
+        app: &Path,
+        hostname: String,
+    ) -> io::Result<SandboxSpec> {
         let user = quarters.user();
         let shown = user.unwrap_or(identity::WITHIN);
         quarters.furnish(shown, shell(&self.sandbox.stack))?;
@@ -111,7 +140,7 @@ impl Walls {
             stack: self.skeleton.stack.clone(),
             app: std::fs::canonicalize(app).unwrap_or_else(|_| app.to_owned()),
             scratch: quarters.scratch.clone(),
-            disk: None,
+            disk: disk.map(|disk| disk.device.clone()),
             user: shown,
             within: user.is_none(),
             shm: self.sandbox.shm,

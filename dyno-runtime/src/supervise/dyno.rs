@@ -25,7 +25,7 @@ use crate::{
     ports::Port,
     process::{Family, Identity, MARK},
     profile,
-    sandbox::quarters::Quarters,
+    sandbox::{disk::Disk as OwnDisk, quarters::Quarters},
     spawn::{Embryo, LaunchOrder, Launched, Process, SpawnError},
 };
 
@@ -211,7 +211,11 @@ impl Body {
         make_group(house, plan, family).await?;
         let web = plan.dyno.process_type.is_web();
         let door = if web { Some(Door::find(house, quarters)?) } else { None };
-        let order = order(house, plan, family, quarters, door.as_ref())?;
+        let disk = match &house.walls {
+            Some(walls) => walls.disk().await.map_err(LaunchError::Quarters)?,
+            None => None,
+        };
+        let order = order(house, plan, family, quarters.map(|own| (own, disk.as_ref())), door.as_ref())?;
         let exit = quarters.map(|_| house.state.exit_file(key)).transpose()?;
         let embryo = Embryo::create(&house.program, house.options.isolation, exit)?;
         family.leader = Identity::of(embryo.pid().as_raw_pid());
@@ -228,12 +232,13 @@ fn order(
     house: &House,
     plan: &Plan,
     family: &Family,
-    quarters: Option<&Quarters>,
+    quarters: Option<(&Quarters, Option<&OwnDisk>)>,
     door: Option<&Door>,
 ) -> Result<LaunchOrder, LaunchError> {
     let definition = &plan.definition;
     let apart = house.walls.as_ref().zip(quarters);
-    let sandbox = apart.map(|(walls, own)| walls.spec(own, &definition.directory, plan.dyno.to_string()));
+    let sandbox =
+        apart.map(|(walls, (own, disk))| walls.spec(own, disk, &definition.directory, plan.dyno.to_string()));
     let sandbox = sandbox.transpose().map_err(LaunchError::Quarters)?;
     let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
     let spec = InitSpec {

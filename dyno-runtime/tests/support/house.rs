@@ -143,6 +143,11 @@ impl House {
         pid_in(&self.directory.path().join(file)).await
     }
 
+    /// Where the runtime keeps its records, and dynos write.
+    pub(crate) fn state(&self) -> &Path {
+        self.state.path()
+    }
+
     /// Stops everything and looks for what should be gone.
     pub(crate) async fn close(self) {
         tokio::time::timeout(LONG, self.runtime.shutdown()).await.expect("shutdown takes too long");
