@@ -15,12 +15,13 @@ mod routes;
 pub(crate) mod socket;
 mod tail;
 pub(crate) mod traffic;
+mod uploads;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use busbar_registry::Snapshot;
 use router_core::{server::Meter, tls::CertificateStore};
@@ -31,7 +32,7 @@ pub(crate) use self::{
     health::Readiness,
     reload::{Outcome, Reloads},
 };
-use crate::{acme::Renewals, dynos::Dynos};
+use crate::{acme::Renewals, dynos::Dynos, uploads::Uploads};
 
 /// What this process has. What it has not is answered with 404 and a word about where to ask instead.
 pub(crate) struct Admin {
@@ -49,6 +50,8 @@ pub(crate) struct Admin {
     pub(crate) certificates: Option<Arc<CertificateStore>>,
     /// How certificates are requested.
     pub(crate) renewals: Option<Renewals>,
+    /// Where certificates are kept that are taken here.
+    pub(crate) uploads: Option<Uploads>,
     /// The dynos it runs.
     pub(crate) dynos: Option<Arc<dyn Dynos>>,
     /// How its configuration is read again.
@@ -89,6 +92,7 @@ pub(crate) async fn serve(admin: Arc<Admin>, socket: AdminSocket) {
         .route("/v1/ps", get(dynos::ps))
         .route("/v1/scale", post(dynos::scale))
         .route("/v1/restart", post(dynos::restart))
+        .route("/v1/certificates/{name}", put(uploads::put).delete(uploads::delete))
         .route("/v1/logs", get(tail::logs))
         .route("/v1/reload", post(reload::reload))
         .fallback(api::no_such_path)

@@ -37,6 +37,7 @@ use self::{
     address::Endpoint,
     complaint::{Complaint, Complaints},
 };
+use crate::uploads::Uploads;
 
 /// A file larger than this is refused: 64 MiB, some 500 000 domains.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -72,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) handshakes: Handshakes,
     /// The keys of session tickets that other routers have, too. `None`: the process has its own.
     pub(crate) ticket_keys: Option<PathBuf>,
+    /// Where certificates are kept that come over the admin API. `None`: none are taken.
+    pub(crate) uploads: Option<Uploads>,
     /// Bounds on connections that speak HTTP/2.
     pub(crate) http2: Http2Limits,
     /// The apps of the file.
@@ -300,7 +303,12 @@ impl Config {
         let keys = [
             ("where it listens", self.listen != next.listen),
             ("`workers`", self.workers != next.workers),
-            ("[tls]", self.handshakes != next.handshakes || self.ticket_keys != next.ticket_keys),
+            (
+                "[tls]",
+                self.handshakes != next.handshakes
+                    || self.ticket_keys != next.ticket_keys
+                    || self.uploads != next.uploads,
+            ),
             ("[http2]", self.http2 != next.http2),
             ("[acme]", self.acme != next.acme),
             ("[limits]", self.limits != next.limits),

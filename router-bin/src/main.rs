@@ -4,7 +4,7 @@
 //! - [`config`]: the router's configuration file. [`declared`]: what it declares, in the registry.
 //! - [`acme`]: certificates that the router requests itself.
 //! - [`admin`]: the API of a running busbar; [`admin_client`]: the side that asks; [`dynos`], [`logs`]: of what.
-//! - [`key_file`], [`local_ca`]: what only this machine's user may read.
+//! - [`key_file`], [`local_ca`], [`uploads`]: what only this machine's user may read.
 //! - [`say`], [`out`], [`failure`]: what people are told, and the exit code.
 
 mod acme;
@@ -21,6 +21,7 @@ mod local_ca;
 mod logs;
 mod out;
 mod say;
+mod uploads;
 
 use std::process::ExitCode;
 

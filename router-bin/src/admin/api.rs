@@ -47,6 +47,15 @@ pub(crate) struct ShownCertificate {
     pub(crate) expires_in_seconds: i64,
 }
 
+/// `PUT` and `DELETE /v1/certificates/NAME`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Uploaded {
+    /// What it is called here.
+    pub(crate) name: String,
+    /// The names and addresses it is for; none when it was removed.
+    pub(crate) names: Vec<String>,
+}
+
 /// `POST /v1/scale`, answered with a list of [`Scaled`]: the whole formation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

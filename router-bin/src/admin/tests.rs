@@ -82,6 +82,7 @@ fn admin() -> Admin {
         meter: None,
         certificates: None,
         renewals: None,
+        uploads: None,
         dynos: Some(Arc::new(FakeDynos::default())),
         reloads: None,
     }

@@ -24,6 +24,7 @@ use crate::{
     config::{CertificateFiles, ClientFiles},
     failure::Failure,
     out,
+    uploads::Uploads,
 };
 
 /// How often the files are looked at.
@@ -37,10 +38,13 @@ pub(super) struct Shown {
     store: Arc<CertificateStore>,
     tickets: TicketFile,
     asking: Vec<Asking>,
+    /// Files that the configuration names, then those that came over the admin API.
     files: Vec<CertificateFiles>,
+    uploads: Option<Uploads>,
     /// What was in them, in their order.
     loaded: Vec<Certificate>,
-    /// What the files were like when they were read last, well or not.
+    /// Which files were read last, well or not, and what they were like.
+    seen_files: Vec<CertificateFiles>,
     seen: Vec<Stamp>,
     warned: Option<Instant>,
     /// Those that were requested from a certificate authority.
@@ -73,6 +77,11 @@ fn load(files: &[CertificateFiles]) -> Result<Vec<Certificate>, CertificateError
     files.iter().map(one).collect()
 }
 
+/// Those that came over the admin API stand behind those that the configuration names.
+fn with_uploads(files: &[CertificateFiles], uploads: Option<&Uploads>) -> Vec<CertificateFiles> {
+    files.iter().cloned().chain(uploads.into_iter().flat_map(Uploads::files)).collect()
+}
+
 /// Certificates in files win for their names.
 fn snapshot(files: &[CertificateFiles], loaded: &[Certificate], requested: &[Certificate]) -> Certificates {
     let mut all = Certificates::default();
@@ -93,16 +102,28 @@ impl Shown {
     /// [`Failure::Certificate`], [`Failure::TicketKeys`], [`Failure::Tls`].
     pub(super) fn start(
         files: &[CertificateFiles],
+        uploads: Option<&Uploads>,
         ticket_keys: Option<&Path>,
         challenges: Option<Arc<Challenges>>,
     ) -> Result<Self, Failure> {
+        let files = &with_uploads(files, uploads)[..];
         let seen = stamps(all(files));
         let loaded = load(files)?;
         let store = CertificateStore::new(snapshot(files, &loaded, &[]));
         let (tickets, files) = (TicketFile::start(ticket_keys)?, files.to_vec());
-        let (asking, requested) = (Vec::new(), Vec::new());
-        let mut shown =
-            Self { store, tickets, asking, files, loaded, seen, warned: None, requested, challenges };
+        let mut shown = Self {
+            store,
+            tickets,
+            asking: Vec::new(),
+            uploads: uploads.cloned(),
+            seen_files: files.clone(),
+            files,
+            loaded,
+            seen,
+            warned: None,
+            requested: Vec::new(),
+            challenges,
+        };
         shown.warn();
         Ok(shown)
     }
@@ -146,12 +167,22 @@ impl Shown {
     /// # Errors
     /// What is wrong with one of them.
     pub(super) fn read(&mut self, files: &[CertificateFiles]) -> Result<Fresh, CertificateError> {
+        let are_the_same = files == self.named();
+        let files = &with_uploads(files, self.uploads.as_ref())[..];
         let seen = stamps(all(files));
         let loaded = load(files).and_then(|loaded| self.better_than_before(files, loaded));
-        if loaded.is_err() && files == self.files {
+        if loaded.is_err() && are_the_same {
             self.seen.clone_from(&seen);
+            self.seen_files = files.to_vec();
         }
         Ok(Fresh { loaded: loaded?, files: files.to_vec(), seen })
+    }
+
+    /// Those of the files that the configuration names.
+    fn named(&self) -> Vec<CertificateFiles> {
+        let came =
+            |files: &&CertificateFiles| self.uploads.as_ref().is_some_and(|uploads| uploads.has(files));
+        self.files.iter().filter(|files| !came(files)).cloned().collect()
     }
 
     fn better_than_before(
@@ -171,6 +202,7 @@ impl Shown {
 
     /// Shows these from now on.
     pub(super) fn show(&mut self, fresh: Fresh) {
+        self.seen_files.clone_from(&fresh.files);
         (self.files, self.loaded, self.seen) = (fresh.files, fresh.loaded, fresh.seen);
         self.publish();
         self.warned = None;
@@ -198,10 +230,12 @@ impl Shown {
         self.drop_stale(SystemTime::now());
         self.tickets.look();
         self.asking.iter_mut().for_each(Asking::look);
-        if stamps(all(&self.files)) == self.seen {
+        let named = self.named();
+        let files = with_uploads(&named, self.uploads.as_ref());
+        if files == self.seen_files && stamps(all(&files)) == self.seen {
             return;
         }
-        match self.read(&self.files.clone()) {
+        match self.read(&named) {
             Ok(fresh) => {
                 self.show(fresh);
                 out::note("certificates read again: their files have changed");

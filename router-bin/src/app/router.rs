@@ -49,7 +49,8 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
     raise_file_limit();
     let mut signals = Signals::listen()?;
     let challenges = config.acme.as_ref().map(|_| Challenges::new());
-    let mut shown = Shown::start(&config.certificates, config.ticket_keys.as_deref(), challenges.clone())?;
+    let (uploads, ticket_keys) = (config.uploads.as_ref(), config.ticket_keys.as_deref());
+    let mut shown = Shown::start(&config.certificates, uploads, ticket_keys, challenges.clone())?;
     let listeners = edge::listeners(&config.listen, "`listen`", &mut shown)?;
     let socket = admin_socket(config.admin.as_ref()).await?;
     let wire = match &config.registry {
@@ -80,6 +81,7 @@ async fn route(source: Source, config: Config) -> Result<(), Failure> {
             meter: Some(edge.meter()),
             certificates: Some(shown.store()),
             renewals: acme.as_ref().map(AcmeTask::renewals),
+            uploads: config.uploads.clone(),
             dynos: None,
             reloads: Some(reloads),
             stop: stopped.clone(),

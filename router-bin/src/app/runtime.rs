@@ -68,6 +68,7 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
             meter: None,
             certificates: None,
             renewals: None,
+            uploads: None,
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,

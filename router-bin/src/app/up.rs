@@ -61,7 +61,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
     definition.idle_after = idle_after.map(|Span(span)| span).filter(|span| !span.is_zero());
     let app = definition.name.clone();
     let mut signals = Signals::listen()?;
-    let mut shown = Shown::start(&[], None, None)?;
+    let mut shown = Shown::start(&[], None, None, None)?;
     let mut listeners = edge::listeners(&[Address::from(address).into()], "--port", &mut shown)?;
     let mut encrypted = None;
     if flags.tls {
@@ -93,6 +93,7 @@ async fn run(flags: Up) -> Result<(), Failure> {
             meter: Some(edge.meter()),
             certificates: Some(shown.store()),
             renewals: None,
+            uploads: None,
             dynos: Some(local.app.clone()),
             reloads: None,
             stop: stopped,

@@ -35,7 +35,9 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
     let listen = if flagged.is_empty() { written } else { flagged };
     let (apps, wanting) = apps::check(raw.apps, &listen, complaints);
     let (acme, wanted) = acme::check(raw.acme, wanting, &listen, complaints);
-    let certificates = certificates::check(raw.certificates, acme.is_some(), &listen, complaints);
+    let uploads = certificates::uploads(raw.tls.uploads.as_ref(), complaints);
+    let others_come = acme.is_some() || uploads.is_some();
+    let certificates = certificates::check(raw.certificates, others_come, &listen, complaints);
     let written_workers = raw.workers.and_then(|workers| worker_count(&workers, complaints));
     let cpus = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let written_drain = raw.drain_timeout.and_then(|span| parsed::<Span>("drain_timeout", &span, complaints));
@@ -50,6 +52,7 @@ pub(super) fn check(raw: RawConfig, overrides: &Overrides, complaints: &mut Comp
         limits: limits(raw.limits, complaints),
         http2: http2::check(&raw.http2, complaints),
         handshakes: certificates::handshakes(&raw.tls, complaints),
+        uploads,
         ticket_keys: certificates::ticket_keys(raw.tls.ticket_keys.as_ref(), complaints),
         certificates,
         acme,

@@ -64,6 +64,7 @@ pub(crate) struct RawTls {
     pub(crate) handshake_timeout: Option<At<String>>,
     pub(crate) handshakes: Option<At<u64>>,
     pub(crate) ticket_keys: Option<At<String>>,
+    pub(crate) uploads: Option<At<String>>,
 }
 
 /// `[[certificate]]`
@@ -286,6 +287,7 @@ fn tls(mut keys: Keys<'_, '_>, complaints: &mut Complaints<'_>) -> RawTls {
         handshake_timeout: keys.string("handshake_timeout", complaints),
         handshakes: keys.number("handshakes", complaints),
         ticket_keys: keys.string("ticket_keys", complaints),
+        uploads: keys.string("uploads", complaints),
     };
     keys.finish(complaints);
     raw

@@ -250,6 +250,49 @@ fn what_is_wrong_with_client_certificates_and_ticket_keys_is_told_with_its_line(
 }
 
 #[test]
+fn a_certificate_comes_over_the_admin_api_is_kept_and_goes_again() {
+    let dyno = fakes::answers("ok");
+    let place = Place::new();
+    let first = write_certificate(&place, 2999) + &fs::read_to_string(place.path("a.key")).unwrap();
+    let text = config(dyno.address);
+    let certificate = "[[certificate]]\nchain = \"a.pem\"\nkey = \"a.key\"\n";
+    assert!(text.contains(certificate));
+    let text = text.replacen(certificate, "", 1) + "[tls]\nuploads = \"kept\"\n";
+    let busbar = place.router(&text, &[]);
+    let ask = |busbar: &Busbar, method: &str, name: &str, body: &str| {
+        let file = busbar.place.write("body", body);
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-w", " %{http_code}", "-X", method, "--unix-socket"]).arg(busbar.place.admin());
+        curl.arg("--data-binary").arg(format!("@{}", file.display()));
+        let output =
+            curl.arg(format!("http://busbar/v1/certificates/{name}")).output().expect("curl is installed");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let at = encrypted(&busbar);
+    assert!(curl(&busbar, at, &first).is_err(), "there is none yet");
+    assert_eq!(ask(&busbar, "PUT", "shop", &first), r#"{"name":"shop","names":["shop.example"]} 200"#);
+    busbar.err.line("busbar: certificates read again");
+    assert_eq!(curl(&busbar, at, &first), Ok("ok".into()));
+
+    let other_key = KeyPair::generate().unwrap().serialize_pem();
+    let chain = first.split("-----BEGIN PRIVATE").next().unwrap();
+    for (name, body, said, code) in [
+        ("shop", format!("{chain}{other_key}"), "is not that of the first certificate", "422"),
+        ("Shop", first.clone(), "is no name for a certificate", "422"),
+        ("nobody", String::new(), "has no certificate", "422"),
+    ] {
+        let answer = ask(&busbar, "PUT", name, &body);
+        assert!(answer.contains(said) && answer.ends_with(code) && !answer.contains("PRIVATE"), "{answer}");
+    }
+    let answer = ask(&busbar, "DELETE", "nobody", "");
+    assert!(answer.contains("there is no certificate") && answer.ends_with("404"), "{answer}");
+    assert_eq!(curl(&busbar, at, &first), Ok("ok".into()));
+
+    assert_eq!(ask(&busbar, "DELETE", "shop", ""), r#"{"name":"shop","names":[]} 200"#);
+    crate::wait::until("it is shown no more", || curl(&busbar, at, &first).is_err().then_some(()));
+}
+
+#[test]
 fn what_is_wrong_with_a_certificate_is_told_with_its_line() {
     let place = Place::new();
     write_certificate(&place, 2999);

@@ -8,6 +8,8 @@ use std::{
 
 use router_core::tls::{CertificateError, TicketKeys};
 
+use crate::uploads::Uploads;
+
 use super::{
     super::{
         CertificateFiles, Handshakes, ListenAt,
@@ -21,12 +23,12 @@ use super::{
 /// What `[[certificate]]` says, for a router that listens on `listen` and perhaps requests certificates itself.
 pub(super) fn check(
     raw: Vec<RawCertificate>,
-    requests_some: bool,
+    others_come: bool,
     listen: &[ListenAt],
     complaints: &mut Complaints<'_>,
 ) -> Vec<CertificateFiles> {
     if raw.is_empty()
-        && !requests_some
+        && !others_come
         && let Some(encrypted) = listen.iter().find(|listener| listener.tls.is_some())
     {
         let said = format!(
@@ -75,6 +77,17 @@ pub(super) fn ticket_keys(written: Option<&At<String>>, complaints: &mut Complai
         complaints.add(&written.at, error.to_string());
     }
     Some(file)
+}
+
+/// Where certificates are kept that come over the admin API.
+pub(super) fn uploads(written: Option<&At<String>>, complaints: &mut Complaints<'_>) -> Option<Uploads> {
+    let uploads = Uploads(beside(complaints.folder(), written?));
+    for files in uploads.files() {
+        if let (Err(error), Some(written)) = (files.load(SystemTime::now()), written) {
+            complaints.add(&written.at, error.to_string());
+        }
+    }
+    Some(uploads)
 }
 
 /// What `[tls]` means.
