@@ -87,6 +87,16 @@ impl AdminClient {
         self.answer(self.send(Method::POST, path, body.into()).await?).await
     }
 
+    /// Puts `body`, as it is, at `path`.
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str, body: Bytes) -> Result<T, CallError> {
+        self.answer(self.send(Method::PUT, path, body).await?).await
+    }
+
+    /// Takes away what is at `path`.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        self.answer(self.send(Method::DELETE, path, Bytes::new()).await?).await
+    }
+
     /// The lines of `path`, one after the other.
     pub(crate) async fn lines(&self, path: &str) -> Result<Lines<'_>, CallError> {
         let body = self.send(Method::GET, path, Bytes::new()).await?;

@@ -124,6 +124,13 @@ impl Ended {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
+    /// Its output, if it went well.
+    #[track_caller]
+    pub(crate) fn said(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.err);
+        self.out
+    }
+
     /// Fails unless it failed with this code and said nothing on standard output.
     #[track_caller]
     pub(crate) fn failed(self, code: i32) -> String {

@@ -290,6 +290,17 @@ fn a_certificate_comes_over_the_admin_api_is_kept_and_goes_again() {
 
     assert_eq!(ask(&busbar, "DELETE", "shop", ""), r#"{"name":"shop","names":[]} 200"#);
     crate::wait::until("it is shown no more", || curl(&busbar, at, &first).is_err().then_some(()));
+
+    // The same with the command line.
+    let (chain, key) = (busbar.place.path("a.pem"), busbar.place.path("a.key"));
+    let (chain, key) = (chain.display().to_string(), key.display().to_string());
+    let said = busbar.verb(&["certs", "add", "shop", "--chain", &chain, "--key", &key]).said();
+    assert_eq!(said, "Added shop for shop.example\n");
+    crate::wait::until("it is shown", || curl(&busbar, at, &first).is_ok().then_some(()));
+    let said = busbar.verb(&["certs", "add", "../shop", "--chain", &chain, "--key", &key]).failed(2);
+    assert!(said.contains("is no name for a certificate"), "{said}");
+    assert_eq!(busbar.verb(&["certs", "remove", "shop"]).said(), "Removed shop\n");
+    crate::wait::until("it is shown no more", || curl(&busbar, at, &first).is_err().then_some(()));
 }
 
 #[test]
