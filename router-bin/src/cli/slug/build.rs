@@ -16,7 +16,7 @@ pub(crate) struct Build {
     /// The directory with the Procfile; what .slugignore lists is left out
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
-    /// The slug [default: <hash>.slug, here]
+    /// The slug [default: HASH.slug, here]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// The app's name [default: the name of the directory]
