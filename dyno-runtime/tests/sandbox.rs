@@ -2,7 +2,7 @@
 //!
 //! - [`escape`]: out of it, into the machine. [`neighbours`]: into another dyno, or the runtime.
 //! - [`life`]: its processes, and what is left of them. [`steps`]: what happens when a step of its making fails.
-//! - [`levels`]: without root. [`disk`]: a full disk.
+//! - [`levels`]: without root. [`disk`]: a full disk. [`outbound`]: the way out by NAT.
 //!
 //! `probe.py` runs in the dyno and tries. What needs root is skipped loudly without it.
 #![allow(
@@ -27,6 +27,8 @@ mod levels;
 mod life;
 #[path = "sandbox/neighbours.rs"]
 mod neighbours;
+#[path = "sandbox/outbound.rs"]
+mod outbound;
 #[path = "sandbox/steps.rs"]
 mod steps;
 

@@ -79,6 +79,8 @@ impl Message {
         let mut filled = fill(self);
         let length = u16::try_from(filled.bytes.len() - at).unwrap_or(u16::MAX);
         filled.overwrite(at, &length.to_ne_bytes());
+        // What was filled in may be nothing at all.
+        filled.measure();
         filled
     }
 
@@ -190,6 +192,15 @@ mod tests {
         let seen: Vec<(u16, &[u8])> = attributes(&body[4..]).collect();
         assert_eq!(seen[0], (3, b"abc".as_slice()));
         assert_eq!(attributes(seen[1].1).collect::<Vec<_>>(), [(1, b"veth".as_slice())]);
+    }
+
+    #[test]
+    fn an_attribute_without_content_counts() {
+        let mut message = Message::new(16, ACK).nest(1, |m| m.with(1, b"masq").nest(2, |m| m));
+        message.next(17, ACK);
+        let (first, body, rest) = split(&message.bytes).unwrap();
+        assert_eq!((first, body.len()), (16, 16));
+        assert_eq!(split(rest).map(|(kind, body, rest)| (kind, body.len(), rest.len())), Some((17, 0, 0)));
     }
 
     #[test]
