@@ -52,4 +52,4 @@ pub use register::{Demand, Drained, Draining};
 pub use restart::RestartPolicy;
 pub use rollout::Replacement;
 pub use size::{NoSize, Size};
-pub use supervise::{DynoStatus, Runtime, RuntimeError, StartError, Swept, Which};
+pub use supervise::{DynoStatus, OneOff, Runtime, RuntimeError, StartError, Started, Swept, Which};

@@ -71,6 +71,8 @@ pub enum Phase {
     Crashed,
     /// It ended because it was told to.
     Down,
+    /// It was to end by itself, and did.
+    Complete,
 }
 
 impl fmt::Display for Phase {
@@ -83,6 +85,7 @@ impl fmt::Display for Phase {
             Self::Idle => "idle",
             Self::Crashed => "crashed",
             Self::Down => "down",
+            Self::Complete => "complete",
         })
     }
 }
@@ -98,6 +101,8 @@ pub enum Why {
     Cycle,
     /// Nobody asks for it.
     Idle,
+    /// Whoever was attached to it is gone: it is hung up first, and told to end when it does not.
+    Detached,
 }
 
 /// Memory in use, and how much that may be, in bytes.
@@ -149,6 +154,8 @@ pub enum Effect {
     Drain,
     /// Deregister it at once.
     Deregister,
+    /// SIGHUP to all its processes.
+    HangUp,
     /// SIGTERM to all its processes.
     Terminate,
     /// SIGKILL to all its processes.
@@ -168,6 +175,8 @@ pub enum Say {
     BootTimeout(Duration),
     /// Error R12
     ExitTimeout(Duration),
+    /// Error R16
+    Detached,
     /// `Process running mem=1029M(201.0%)`
     Running(Memory),
     /// Error R14
@@ -203,6 +212,10 @@ impl fmt::Display for Say {
                 "Error R12 (Exit timeout) -> At least one process failed to exit within {} of SIGTERM",
                 in_seconds(*limit)
             ),
+            Self::Detached => f.write_str(
+                "Error R16 (Detached) -> An attached process is not responding to SIGHUP after its external \
+                 connection was closed.",
+            ),
             Self::Running(Memory { used, quota }) => {
                 let percent = *used as f64 * 100.0 / (*quota).max(1) as f64;
                 write!(f, "Process running mem={}M({percent:.1}%)", used >> 20)
@@ -229,8 +242,12 @@ pub struct Life {
     web: bool,
     times: Times,
     held: bool,
+    task: bool,
     state: State,
 }
+
+/// How long a dyno may go on after SIGHUP (R16): Heroku's time.
+const HANG_UP: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -244,6 +261,9 @@ enum State {
     Draining {
         until: Duration,
         why: Why,
+    },
+    HungUp {
+        until: Duration,
     },
     Stopping {
         until: Duration,
@@ -260,7 +280,13 @@ enum State {
 impl Life {
     /// A life that has not begun.
     pub fn created(web: bool, times: Times) -> Self {
-        Self { web, times, held: false, state: State::Created }
+        Self { web, times, held: false, task: false, state: State::Created }
+    }
+
+    /// The same life, which is to end by itself: a one-off dyno, whose end is no crash.
+    #[must_use]
+    pub fn task(self) -> Self {
+        Self { task: true, ..self }
     }
 
     /// The same life, which waits for [`Input::Go`] when `$PORT` accepts.
@@ -275,8 +301,8 @@ impl Life {
             State::Created => Phase::Created,
             State::Starting { .. } | State::Booted => Phase::Starting,
             State::Up => Phase::Up,
-            State::Draining { .. } | State::Stopping { .. } => Phase::Stopping,
-            State::Dying { told, .. } => ended_as(told),
+            State::Draining { .. } | State::HungUp { .. } | State::Stopping { .. } => Phase::Stopping,
+            State::Dying { told, .. } => self.ended_as(told),
             State::Ended(phase) => phase,
         }
     }
@@ -294,7 +320,9 @@ impl Life {
     /// When [`Input::Time`] is due.
     pub fn wake(&self) -> Option<Duration> {
         match self.state {
-            State::Starting { until } | State::Draining { until, .. } => Some(until),
+            State::Starting { until } | State::Draining { until, .. } | State::HungUp { until } => {
+                Some(until)
+            }
             State::Stopping { until, killed: false } => Some(until),
             _ => None,
         }
@@ -303,7 +331,7 @@ impl Life {
     /// What becomes of it at `now` (since any fixed moment), and what is to be done, in order.
     /// An input that has no meaning in the present state changes nothing.
     pub fn on(self, now: Duration, input: Input) -> (Self, Vec<Effect>) {
-        let Self { web, times, state, held } = self;
+        let Self { web, times, state, held, task } = self;
         let held = held && input != Input::Go;
         let (state, effects) = match (state, input) {
             (State::Created, input) => created(web, now, &times, input),
@@ -311,11 +339,24 @@ impl Life {
             (State::Booted, input) => booted(now, &times, input),
             (State::Up, input) => up(web, now, &times, input),
             (State::Draining { until, why }, input) => draining(until, why, now, &times, input),
+            (State::HungUp { until }, input) => hung_up(until, now, &times, input),
             (State::Stopping { until, killed }, input) => stopping(until, killed, now, &times, input),
+            (State::Dying { from, told: _ }, Input::Empty) => {
+                let end = self.phase();
+                (State::Ended(end), vec![changed(from, end)])
+            }
             (State::Dying { from, told }, input) => dying(from, told, input),
             (ended @ State::Ended(_), _) => (ended, vec![]),
         };
-        (Self { web, times, held, state }, effects)
+        (Self { web, times, held, task, state }, effects)
+    }
+
+    fn ended_as(&self, told: bool) -> Phase {
+        match told {
+            true => Phase::Down,
+            false if self.task => Phase::Complete,
+            false => Phase::Crashed,
+        }
     }
 }
 
@@ -388,6 +429,20 @@ fn draining(until: Duration, why: Why, now: Duration, times: &Times, input: Inpu
     }
 }
 
+fn hung_up(until: Duration, now: Duration, times: &Times, input: Input) -> Next {
+    match input {
+        Input::Exited(_) | Input::OutOfMemory(_) => {
+            (State::Dying { from: Phase::Up, told: true }, end(input))
+        }
+        Input::Time if now >= until => {
+            let (state, mut effects) = stop(Phase::Up, Why::Down, now, times);
+            effects.insert(0, Effect::Say(Say::Detached));
+            (state, effects)
+        }
+        _ => (State::HungUp { until }, vec![]),
+    }
+}
+
 fn stopping(until: Duration, killed: bool, now: Duration, times: &Times, input: Input) -> Next {
     match input {
         Input::Exited(exit) => {
@@ -408,19 +463,17 @@ fn stopping(until: Duration, killed: bool, now: Duration, times: &Times, input: 
 fn dying(from: Phase, told: bool, input: Input) -> Next {
     match input {
         Input::Exited(exit) => (State::Dying { from, told }, after_exit(exit)),
-        Input::Empty => (State::Ended(ended_as(told)), vec![changed(from, ended_as(told))]),
         Input::Stop(_) => (State::Dying { from, told: true }, vec![]),
         _ => (State::Dying { from, told }, vec![]),
     }
 }
 
-fn ended_as(told: bool) -> Phase {
-    if told { Phase::Down } else { Phase::Crashed }
-}
-
 fn stop(from: Phase, why: Why, now: Duration, times: &Times) -> Next {
+    if why == Why::Detached {
+        return (State::HungUp { until: now + HANG_UP }, vec![Effect::HangUp]);
+    }
     let mut effects = match why {
-        Why::Down => vec![changed(from, Phase::Down)],
+        Why::Down | Why::Detached => vec![changed(from, Phase::Down)],
         Why::Restart => vec![Effect::Say(Say::Restarting), changed(from, Phase::Starting)],
         Why::Cycle => vec![Effect::Say(Say::Cycling), changed(from, Phase::Starting)],
         Why::Idle => vec![Effect::Say(Say::Idling), changed(from, Phase::Down)],

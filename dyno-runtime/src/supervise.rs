@@ -30,11 +30,14 @@ use tokio::{
     task::JoinHandle,
 };
 
-pub use self::state::StateError;
 pub(crate) use self::state::remove_group;
 use self::{
     app::{Actor, Command},
     state::StateDirectory,
+};
+pub use self::{
+    app::{OneOff, Started},
+    state::StateError,
 };
 use crate::{
     cgroup::{CgroupError, Enforcement, Limits, Site},
@@ -113,9 +116,27 @@ pub enum RuntimeError {
         "app {0} cannot be idle: the router that knows whether somebody asks for it is elsewhere; leave idle_after out"
     )]
     NoDemand(AppName),
+    /// The command that had to come before the deploy failed.
+    #[error("the release command of {app} {}; nothing was changed", failed_how(.exit))]
+    ReleaseFailed {
+        /// The app.
+        app: AppName,
+        /// How it ended; `None`: it could not be launched.
+        exit: Option<Exit>,
+    },
+    /// Two deploys at the same time.
+    #[error("the release command of another deploy of {0} runs; deploy again when it has ended")]
+    ReleaseUnderWay(AppName),
+    /// As many as there may be.
+    #[error("app {0} has as many one-off dynos as it may have; stop one, or wait until one ends")]
+    TooManyOneOffs(AppName),
     /// The app is being stopped.
     #[error("app {0} is being stopped; deploy it again when it is gone")]
     Stopping(AppName),
+}
+
+fn failed_how(exit: &Option<Exit>) -> String {
+    exit.map_or_else(|| "could not be started".to_owned(), |exit| format!("failed with status {exit}"))
 }
 
 /// Which dynos of an app.
@@ -241,11 +262,13 @@ impl Runtime {
         self.swept
     }
 
-    /// Runs the app; one that runs already is replaced, dyno by dyno, by this definition and its formation.
+    /// Runs the app; one that runs already is replaced, dyno by dyno, by this definition and its formation. If its Procfile
+    /// has a type `release`, that command runs first, in a dyno of its own, and nothing changes when it fails.
     /// The app has to be in the registry. Returns when its dynos are being started.
     ///
     /// # Errors
-    /// [`RuntimeError::Formation`], [`RuntimeError::Cgroup`], [`RuntimeError::NoDemand`], [`RuntimeError::Stopping`].
+    /// [`RuntimeError::Formation`], [`RuntimeError::Cgroup`], [`RuntimeError::NoDemand`],
+    /// [`RuntimeError::ReleaseFailed`], [`RuntimeError::ReleaseUnderWay`], [`RuntimeError::Stopping`].
     pub async fn deploy(&self, definition: AppDefinition) -> Result<(), RuntimeError> {
         definition.formation.check_against(&definition.procfile)?;
         self.check_limits(&definition)?;
@@ -259,7 +282,31 @@ impl Runtime {
             let running = apps.entry(app.clone()).or_insert_with(|| self.begin(&app, &definition));
             running.commands.clone()
         };
-        ask(&app, &commands, |reply| Command::Deploy(definition, reply)).await
+        ask(&app, &commands, |reply| Command::Deploy(definition, reply)).await?
+    }
+
+    /// Runs a command in a dyno of its own, which is no part of the formation. Returns when that has begun; what it writes
+    /// goes into the app's log.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`], [`RuntimeError::TooManyOneOffs`], [`RuntimeError::Stopping`].
+    pub async fn run(&self, app: &AppName, order: OneOff) -> Result<Started, RuntimeError> {
+        ask(app, &self.commands(app)?, |reply| Command::Run(order, reply)).await?
+    }
+
+    /// Ends a one-off dyno by SIGTERM; with `detached` by SIGHUP first, because nobody is attached to it any more. One that
+    /// has ended already is left alone.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownApp`], [`RuntimeError::Stopping`].
+    pub async fn stop_one_off(
+        &self,
+        app: &AppName,
+        dyno: DynoName,
+        detached: bool,
+    ) -> Result<(), RuntimeError> {
+        let stopping = |_| RuntimeError::Stopping(app.clone());
+        self.commands(app)?.send(Command::StopOneOff(dyno, detached)).await.map_err(stopping)
     }
 
     /// Changes the formation, and returns it as it is then. Of dynos that are too many the highest numbers go. Dynos

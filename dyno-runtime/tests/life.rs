@@ -14,7 +14,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use busbar_registry::AppName;
 use dyno_runtime::{
-    AppDefinition, Demand, Drained, Draining, Enforcement, Limits, Phase, Replacement, RestartPolicy, Which,
+    AppDefinition, Demand, Drained, Draining, Enforcement, Limits, OneOff, Phase, Replacement, RestartPolicy,
+    Which,
 };
 use futures_util::future::BoxFuture;
 use support::{House, LONG, cgroups_work, eventually};
@@ -341,5 +342,61 @@ async fn runtime_metrics_are_logged_when_they_are_asked_for() {
     );
     let load = log.with("sample#load_avg_1m=");
     assert!(!load.is_empty(), "{:#?}", log.seen);
+    house.close().await;
+}
+
+fn one_off(command: &str) -> OneOff {
+    OneOff { command: command.to_owned(), ..OneOff::default() }
+}
+
+#[tokio::test]
+async fn a_one_off_dyno_has_the_apps_config_vars_and_its_own_and_its_end_is_told_and_no_crash() {
+    let house = House::open(|_| {}).await;
+    let vars = dyno_runtime::ConfigVars::from_iter([("GREETING", "hello"), ("KEY", "old")]);
+    let mut log = house.run("worker: exec sleep 600", |app| app.config_vars = vars).await;
+    let own = dyno_runtime::ConfigVars::from_iter([("KEY", "new")]);
+    let order = OneOff { environment: own, ..one_off("echo $GREETING $KEY $DYNO; exit 7") };
+    let started = house.runtime.run(&house.app, order).await.unwrap();
+    let name = started.dyno.to_string();
+    assert!(name.starts_with("run.") && name.len() == 8, "{name}");
+    assert_eq!(started.ended.await.unwrap().map(|exit| exit.to_string()).as_deref(), Some("7"));
+    log.until(&format!("{name}]: State changed from up to complete")).await;
+    assert_eq!(log.with(&format!("app[{name}]: hello new {name}")).len(), 1, "{:#?}", log.seen);
+    assert!(house.runtime.ps(&house.app).await.unwrap().iter().all(|dyno| dyno.dyno.to_string() != name));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_one_off_dyno_nobody_is_attached_to_any_more_is_hung_up() {
+    let house = House::open(|_| {}).await;
+    let mut log = house.run("worker: exec sleep 600", |_| {}).await;
+    let started = house.runtime.run(&house.app, one_off("echo runs; exec sleep 600")).await.unwrap();
+    log.until("app[run.").await;
+    house.runtime.stop_one_off(&house.app, started.dyno, true).await.unwrap();
+    assert_eq!(started.ended.await.unwrap().map(|exit| exit.to_string()).as_deref(), Some("129"));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_release_command_runs_before_the_dynos_and_when_it_fails_the_old_release_stays() {
+    let house = House::open(|_| {}).await;
+    let procfile = "release: echo migrating; test ! -e broken\nworker: exec sleep 600";
+    let mut log = house.run(procfile, |_| {}).await;
+    log.until("worker.1]: State changed from starting to up").await;
+    let at = |text: &str| log.seen.iter().position(|line| line.contains(text)).unwrap();
+    assert!(at("]: migrating") < at("worker.1]: Starting process"), "{:#?}", log.seen);
+    let before = pids(&house, 1).await;
+
+    std::fs::write(house.directory.path().join("broken"), "").unwrap();
+    let procfile = dyno_runtime::Procfile::parse(&procfile.replace("600", "700")).unwrap();
+    let next = AppDefinition::new(house.app.clone(), house.directory.path().to_owned(), procfile);
+    let refused = house.runtime.deploy(next.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("failed with status 1; nothing was changed"), "{refused}");
+    log.until("Release command failed").await;
+    assert_eq!(pids(&house, 1).await, before);
+
+    std::fs::remove_file(house.directory.path().join("broken")).unwrap();
+    house.runtime.deploy(next).await.unwrap();
+    log.until("Starting process with command `exec sleep 700`").await;
     house.close().await;
 }

@@ -177,6 +177,31 @@ fn cycling_and_idling_say_so_in_herokus_words() {
     assert_eq!(stop(Why::Idle), ["Idling", "State changed from up to down"]);
 }
 
+#[test]
+fn a_task_that_ends_is_complete_and_no_crash() {
+    let task = Life::created(false, Times::default()).task();
+    let (life, _) = task.on(secs(0), Input::Launched);
+    let (life, _) = life.on(secs(1), Input::Exited(Exit::Code(3)));
+    let (life, effects) = life.on(secs(1), Input::Empty);
+    assert_eq!(life.phase(), Phase::Complete);
+    assert_eq!(said(&effects), ["State changed from up to complete"]);
+}
+
+#[test]
+fn who_is_detached_is_hung_up_then_told_to_end_with_r16_then_killed() {
+    let inputs = [(0, Input::Launched), (9, Input::Stop(Why::Detached)), (23, Input::Time)];
+    let (life, effects) = live(false, &inputs);
+    assert_eq!((effects.last(), life.wake()), (Some(&Effect::HangUp), Some(secs(24))));
+    let (life, effects) = life.on(secs(24), Input::Time);
+    assert!(said(&effects)[0].starts_with("Error R16 (Detached) -> An attached process is not responding"));
+    assert!(effects.contains(&Effect::Terminate));
+    let (_, effects) = life.on(secs(54), Input::Time);
+    assert_eq!(effects.last(), Some(&Effect::Kill));
+    let hung_up = live(false, &inputs[..2]).0;
+    let gone = hung_up.on(secs(10), Input::Exited(Exit::Signal(1))).0.on(secs(10), Input::Empty).0;
+    assert_eq!(gone.phase(), Phase::Down);
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
         Just(Input::Accepting),
@@ -185,6 +210,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Stop(Why::Restart)),
         Just(Input::Stop(Why::Idle)),
         Just(Input::Stop(Why::Cycle)),
+        Just(Input::Stop(Why::Detached)),
         Just(Input::Go),
         Just(Input::OutOfMemory(Memory { used: 3, quota: 1 })),
         Just(Input::Time),
@@ -205,7 +231,7 @@ proptest! {
         let mut life = life.on(Duration::ZERO, Input::Launched).0;
         let mut gone = !held;
         let (mut now, mut registered, mut terminated, mut exited) = (0, false, 0, false);
-        let tail = [(0, Input::Stop(Why::Down)), (31, Input::Time), (31, Input::Time), (0, Input::Exited(Exit::Signal(9))), (0, Input::Empty)];
+        let tail = [(0, Input::Stop(Why::Down)), (31, Input::Time), (31, Input::Time), (31, Input::Time), (0, Input::Exited(Exit::Signal(9))), (0, Input::Empty)];
         for (later, input) in inputs.into_iter().chain(tail) {
             // As the driver promises: one exit, and emptiness only after it.
             match input {

@@ -2,9 +2,11 @@
 //!
 //! - [`Actor`]: obeys commands, hears dynos, keeps times. [`Slot`]: a dyno of the formation; [`Live`]: one life of it.
 //! - [`replace`]: new dynos in place of old ones, a few at a time or with preboot. [`idle`]: none while nobody asks.
+//! - [`oneoff`]: dynos that are no part of the formation, and the release command before a deploy.
 //! - [`status`]: what `ps` shows and the registry is told.
 
 mod idle;
+mod oneoff;
 mod replace;
 mod status;
 
@@ -22,7 +24,8 @@ use tokio::{
     time::Instant,
 };
 
-use self::idle::Idleness;
+pub use self::oneoff::{OneOff, Started};
+use self::{idle::Idleness, oneoff::Release};
 use super::{
     DynoStatus, House, RuntimeError, Which,
     dyno::{self, Event, News, Order, Plan},
@@ -41,7 +44,10 @@ use crate::{
 
 /// What an app can be told.
 pub(super) enum Command {
-    Deploy(Arc<AppDefinition>, oneshot::Sender<()>),
+    Deploy(Arc<AppDefinition>, oneshot::Sender<Result<(), RuntimeError>>),
+    Run(OneOff, oneshot::Sender<Result<Started, RuntimeError>>),
+    /// End a one-off dyno; whether because nobody is attached to it any more.
+    StopOneOff(DynoName, bool),
     Scale(Vec<ScaleChange>, oneshot::Sender<Result<Formation, RuntimeError>>),
     Restart(Which, Option<Replacement>, oneshot::Sender<Result<(), RuntimeError>>),
     Ps(oneshot::Sender<Vec<DynoStatus>>),
@@ -62,6 +68,7 @@ pub(super) struct Actor {
     how: Replacement,
     why: Why,
     idleness: Idleness,
+    release: Option<Release>,
     events: mpsc::Sender<Event>,
     from_dynos: mpsc::Receiver<Event>,
     web: watch::Sender<WebFormation>,
@@ -88,6 +95,9 @@ struct Live {
     dyno: DynoName,
     command: String,
     limits: Limits,
+    is_one_off: bool,
+    /// Who is told how a one-off dyno ended.
+    ended: Option<oneshot::Sender<Option<Exit>>>,
     orders: mpsc::Sender<Order>,
     phase: Phase,
     draining: bool,
@@ -99,6 +109,16 @@ struct Live {
     pid: Option<i32>,
     address: Option<SocketAddr>,
     cgroup: Option<Cgroup>,
+}
+
+/// What begins.
+struct Begin {
+    dyno: DynoName,
+    command: String,
+    limits: Limits,
+    definition: Arc<AppDefinition>,
+    held: bool,
+    task: bool,
 }
 
 impl Actor {
@@ -118,6 +138,7 @@ impl Actor {
             how: Replacement::default(),
             why: Why::Restart,
             idleness: Idleness::Never,
+            release: None,
             events,
             from_dynos,
             web,
@@ -148,10 +169,11 @@ impl Actor {
     fn obey(&mut self, command: Command) {
         // Who asked may have gone away; it is done all the same.
         match command {
-            Command::Deploy(definition, reply) => {
-                self.deploy(definition);
-                let _ = reply.send(());
+            Command::Deploy(definition, reply) => self.release(definition, reply),
+            Command::Run(order, reply) => {
+                let _ = reply.send(self.run_one_off(order));
             }
+            Command::StopOneOff(dyno, detached) => self.stop_one_off(&dyno, detached),
             Command::Scale(changes, reply) => {
                 let _ = reply.send(self.scale(&changes));
             }
@@ -251,23 +273,38 @@ impl Actor {
 
     /// A new life; `held`: it is not registered before it is let go.
     fn begin(&mut self, dyno: &DynoName, held: bool) -> Option<u64> {
-        let command = self.definition.procfile.command(&dyno.process_type)?.to_owned();
+        Some(self.begin_life(Begin {
+            dyno: dyno.clone(),
+            command: self.definition.procfile.command(&dyno.process_type)?.to_owned(),
+            limits: self.limits(&dyno.process_type),
+            definition: Arc::clone(&self.definition),
+            held,
+            task: false,
+        }))
+    }
+
+    fn begin_life(&mut self, begin: Begin) -> u64 {
+        let Begin { dyno, command, limits, definition, held, task } = begin;
         let generation = self.house.generations.fetch_add(1, Ordering::Relaxed);
         let (orders, from) = mpsc::channel(8);
-        let limits = self.limits(&dyno.process_type);
-        let definition = Arc::clone(&self.definition);
-        let plan = Plan { dyno: dyno.clone(), generation, command, limits, definition, held };
+        let plan = Plan { dyno: dyno.clone(), generation, command, limits, definition, held, task };
         let live = Live {
-            dyno: dyno.clone(),
+            dyno,
             command: plan.command.clone(),
             limits,
+            is_one_off: task,
+            ended: None,
             orders,
             phase: Phase::Created,
             draining: false,
             registered: false,
             booted: false,
             since: SystemTime::now(),
-            cycle_at: self.definition.cycle.map(|period| Instant::now() + with_chance(period)),
+            cycle_at: self
+                .definition
+                .cycle
+                .filter(|_| !task)
+                .map(|period| Instant::now() + with_chance(period)),
             pid: None,
             address: None,
             cgroup: None,
@@ -275,7 +312,7 @@ impl Actor {
         self.lives.insert(generation, live);
         let (house, logs) = (Arc::clone(&self.house), Arc::clone(&self.logs));
         tokio::spawn(dyno::run(house, logs, plan, from, self.events.clone()));
-        Some(generation)
+        generation
     }
 
     fn start_those_due(&mut self) {
@@ -324,8 +361,9 @@ impl Actor {
     }
 
     fn has_ended(&mut self, generation: u64, up_for: Duration, exit: Option<Exit>) {
-        let Some(Live { dyno, .. }) = self.lives.remove(&generation) else { return };
-        if self.makes_way(&dyno, generation) {
+        let Some(Live { dyno, ended, .. }) = self.lives.remove(&generation) else { return };
+        let _nobody_asks = ended.map(|ended| ended.send(exit));
+        if self.was_release(generation, exit) || self.makes_way(&dyno, generation) {
             return;
         }
         let Some(slot) = self.slots.get_mut(&dyno).filter(|slot| slot.generation == Some(generation)) else {
@@ -351,6 +389,7 @@ impl Actor {
     /// Web dynos first: what their last requests need should still be there.
     async fn stop(mut self) {
         self.slots.clear();
+        self.release = None;
         self.report();
         self.tell_all(|live| live.dyno.process_type.is_web());
         let mut others_told = false;

@@ -66,6 +66,7 @@ impl<'a> Driver<'a> {
     ) -> Self {
         let life = Life::created(body.door.is_some(), plan.definition.times);
         let life = if plan.held { life.held() } else { life };
+        let life = if plan.task { life.task() } else { life };
         let quota = plan.limits.memory.filter(|_| body.family.cgroup.is_some());
         let metrics = plan.definition.metrics;
         let label = metrics
@@ -212,6 +213,9 @@ impl<'a> Driver<'a> {
                 if let Some(membership) = &self.membership {
                     membership.end();
                 }
+            }
+            Effect::HangUp => {
+                self.body.family.signal(Signal::HUP);
             }
             Effect::Terminate => {
                 self.body.family.signal(Signal::TERM);

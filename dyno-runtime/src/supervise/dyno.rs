@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) definition: Arc<AppDefinition>,
     /// It waits for [`Order::Go`] before it is registered.
     pub(super) held: bool,
+    /// It is to end by itself.
+    pub(super) task: bool,
 }
 
 /// What a dyno is told.

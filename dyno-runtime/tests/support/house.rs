@@ -182,9 +182,11 @@ impl Log {
     /// Reads on until `nth` lines contain `text`.
     pub(crate) async fn until_nth(&mut self, nth: usize, text: &str) {
         let read = async {
-            while self.seen.iter().filter(|line| line.contains(text)).count() < nth {
-                let line = self.tail.next().await.expect("the app is gone");
-                self.seen.push(short(&line.to_string()));
+            let mut there = self.with(text).len();
+            while there < nth {
+                let line = short(&self.tail.next().await.expect("the app is gone").to_string());
+                there += usize::from(line.contains(text));
+                self.seen.push(line);
             }
         };
         let in_time = tokio::time::timeout(LONG, read).await.is_ok();

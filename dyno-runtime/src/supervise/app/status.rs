@@ -63,7 +63,9 @@ impl Actor {
                 Some((Phase::Created | Phase::Starting, _) | (Phase::Up, false)) => now.starting += 1,
                 None if slot.idle_since.is_some() => {}
                 Some((Phase::Crashed, _)) | None => now.crashed += 1,
-                Some((Phase::Up, true) | (Phase::Stopping | Phase::Down | Phase::Idle, _)) => {}
+                Some(
+                    (Phase::Up, true) | (Phase::Stopping | Phase::Down | Phase::Idle | Phase::Complete, _),
+                ) => {}
             }
         }
         self.web.send_if_modified(|last| std::mem::replace(last, now) != now);
