@@ -4,7 +4,7 @@
 //!
 //! - [`Admin`]: what the process has, and so what can be asked of it. [`serve`] answers until told to stop.
 //! - [`api`]: what is said on the wire. [`socket`]: where it is said.
-//! - [`health`], [`routes`], [`certificates`], [`traffic`], [`dynos`], [`tail`], [`reload`]: one file per subject.
+//! - [`health`], [`routes`], [`certificates`], [`traffic`], [`dynos`], [`run`], [`tail`], [`reload`]: one file per subject.
 
 pub(crate) mod api;
 mod certificates;
@@ -12,6 +12,7 @@ mod dynos;
 mod health;
 mod reload;
 mod routes;
+mod run;
 pub(crate) mod socket;
 mod tail;
 pub(crate) mod traffic;
@@ -93,6 +94,7 @@ pub(crate) async fn serve(admin: Arc<Admin>, socket: AdminSocket) {
         .route("/v1/scale", post(dynos::scale))
         .route("/v1/restart", post(dynos::restart))
         .route("/v1/certificates/{name}", put(uploads::put).delete(uploads::delete))
+        .route("/v1/run", post(run::run))
         .route("/v1/logs", get(tail::logs))
         .route("/v1/reload", post(reload::reload))
         .fallback(api::no_such_path)

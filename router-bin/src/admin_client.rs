@@ -1,6 +1,6 @@
 //! Asks a running `busbar` through its admin API: what `ps`, `scale`, `restart`, `logs`, `routes` and `reload` use.
 
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Method, Request, StatusCode, header};
@@ -98,9 +98,20 @@ impl AdminClient {
     }
 
     /// The lines of `path`, one after the other.
-    pub(crate) async fn lines(&self, path: &str) -> Result<Lines<'_>, CallError> {
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines<'_, LogLine>, CallError> {
         let body = self.send(Method::GET, path, Bytes::new()).await?;
-        Ok(Lines { client: self, body, read: BytesMut::new() })
+        Ok(Lines { client: self, body, read: BytesMut::new(), what: PhantomData })
+    }
+
+    /// Has `path` done, and hears one thing to a line about it.
+    pub(crate) async fn post_lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Lines<'_, T>, CallError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.nonsense(&error))?;
+        let body = self.send(Method::POST, path, body.into()).await?;
+        Ok(Lines { client: self, body, read: BytesMut::new(), what: PhantomData })
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, CallError> {
@@ -169,16 +180,17 @@ impl AdminClient {
     }
 }
 
-/// A stream of log lines.
-pub(crate) struct Lines<'c> {
+/// A stream of things, one to a line.
+pub(crate) struct Lines<'c, T> {
     client: &'c AdminClient,
     body: Incoming,
     read: BytesMut,
+    what: PhantomData<T>,
 }
 
-impl Lines<'_> {
+impl<T: DeserializeOwned> Lines<'_, T> {
     /// The next line. `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<LogLine>, CallError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<T>, CallError> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line = self.read.split_to(end);

@@ -14,6 +14,7 @@ mod reload;
 mod restart;
 mod router;
 mod routes;
+mod run;
 mod runtime;
 mod scale;
 mod sizes;
@@ -50,6 +51,7 @@ enum Verb {
     Up(Up),
     Router(router::Router),
     Runtime(Runtime),
+    Run(run::Run),
     Ps(ps::Ps),
     Scale(scale::Scale),
     Restart(restart::Restart),
@@ -76,6 +78,7 @@ impl Cli {
             Verb::Up(verb) => verb.run(),
             Verb::Router(verb) => verb.run(),
             Verb::Runtime(verb) => verb.run(),
+            Verb::Run(verb) => verb.run(),
             Verb::Ps(verb) => verb.run(),
             Verb::Scale(verb) => verb.run(),
             Verb::Restart(verb) => verb.run(),

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use busbar_registry::{DynoName, NameError, ProcessType};
-use dyno_runtime::{LogLine, Replacement, RuntimeError, ScaleChange, Tail, Which};
+use dyno_runtime::{LogLine, OneOff, Replacement, RuntimeError, ScaleChange, Started, Tail, Which};
 
 use crate::admin::api::{ProcessGroup, Restarted, Scaled};
 
@@ -16,6 +16,10 @@ pub(crate) trait Dynos: Send + Sync {
     async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError>;
     /// Restarts them, as the app says, or as `how` says instead.
     async fn restart(&self, target: Target, how: Option<Replacement>) -> Result<Restarted, RuntimeError>;
+    /// Runs a command in a dyno of its own.
+    async fn run(&self, order: OneOff) -> Result<Started, RuntimeError>;
+    /// Nobody is attached to that one-off dyno any more: it ends.
+    async fn hang_up(&self, dyno: DynoName);
     /// The last `most` lines, and those that follow. `None` when they are gone.
     fn logs(&self, most: usize) -> Option<(Vec<LogLine>, Tail)>;
 }

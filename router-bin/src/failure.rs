@@ -118,6 +118,9 @@ pub(crate) enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// A command that was run ended with this status, and has said why itself.
+    #[error("the command ended with status {0}")]
+    Status(u8),
     /// Whoever read our output has gone; there is nothing left to do, and nothing is wrong.
     #[error("nobody reads the output")]
     OutputClosed,
@@ -128,13 +131,22 @@ impl Failure {
     pub(crate) fn tell(&self) {
         match self {
             Self::Config(Refused::Wrong(_)) => out::lines(self),
+            Self::Status(_) => {}
             other => out::note(other),
         }
     }
 
     /// What the program returns. `None`: nothing is wrong after all.
-    pub(crate) fn exit(&self) -> Option<Exit> {
+    pub(crate) fn exit(&self) -> Option<ExitCode> {
         match self {
+            Self::Status(status) => Some(ExitCode::from(*status)),
+            _ => self.own_exit().map(ExitCode::from),
+        }
+    }
+
+    fn own_exit(&self) -> Option<Exit> {
+        match self {
+            Self::Status(_) => None,
             Self::Config(_)
             | Self::Certificate(_)
             | Self::TicketKeys(_)

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         None => ExitCode::SUCCESS,
         Some(exit) => {
             failure.tell();
-            exit.into()
+            exit
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is said on the wire of the admin API, by both sides.
 
-use std::num::NonZeroU32;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use axum::{
     Json,
@@ -11,6 +11,7 @@ use busbar_registry::Snapshot;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use super::traffic::Traffic;
+use crate::logs::LogLine;
 pub(crate) use crate::say::{certs::CertificateRow, ps::ProcessGroup, routes::RouteRow, scaled::Scaled};
 
 /// `GET /v1/state`
@@ -85,6 +86,35 @@ pub(crate) struct RestartHow {
     /// A new web dyno is up before the old one gets no more requests.
     #[serde(default)]
     pub(crate) preboot: bool,
+}
+
+/// `POST /v1/run`, answered with one [`RunEvent`] to a line.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunRequest {
+    /// The command, for the shell.
+    pub(crate) command: String,
+    /// `standard-2x`. `None`: as the app's limits say.
+    #[serde(default)]
+    pub(crate) size: Option<String>,
+    /// Variables it has besides the app's config vars.
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, String>,
+    /// Nobody waits for it: the answer ends with its name.
+    #[serde(default)]
+    pub(crate) detach: bool,
+}
+
+/// What is told about a one-off dyno.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RunEvent {
+    /// Its name: first.
+    Dyno(String),
+    /// It, or the runtime about it, said something.
+    Line(LogLine),
+    /// How it ended: last. `None`: it could not be launched.
+    Exit(Option<dyno_runtime::Exit>),
 }
 
 /// What restarts.

@@ -4,7 +4,8 @@ use std::{
 };
 
 use dyno_runtime::{
-    LogLine, Replacement, RuntimeError, ScaleChange, Speaker, Tail, formation::Amount, logs::Logs,
+    LogLine, OneOff, Replacement, RuntimeError, ScaleChange, Speaker, Started, Tail, formation::Amount,
+    logs::Logs,
 };
 
 use super::{
@@ -51,6 +52,10 @@ impl Dynos for FakeDynos {
             _ => Err(RuntimeError::Stopping("shop".parse().unwrap())),
         }
     }
+    async fn run(&self, _: OneOff) -> Result<Started, RuntimeError> {
+        Err(RuntimeError::TooManyOneOffs("shop".parse().unwrap()))
+    }
+    async fn hang_up(&self, _: busbar_registry::DynoName) {}
     async fn restart(&self, target: Target, _: Option<Replacement>) -> Result<Restarted, RuntimeError> {
         let app = "shop".parse().unwrap();
         match target {

@@ -1,9 +1,11 @@
 //! The app that a runtime in this process runs.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use busbar_registry::{AppName, ProcessType};
-use dyno_runtime::{Formation, LogLine, Procfile, Replacement, Runtime, RuntimeError, ScaleChange, Tail};
+use busbar_registry::{AppName, DynoName, ProcessType};
+use dyno_runtime::{
+    Formation, LogLine, OneOff, Procfile, Replacement, Runtime, RuntimeError, ScaleChange, Started, Tail,
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -35,7 +37,10 @@ impl Dynos for RunningApp {
             size: formation.size(process_type).map(|size| size.to_string()),
             dynos: all.iter().filter(|dyno| dyno.dyno.process_type == *process_type).map(status).collect(),
         };
-        Ok(self.procfile.types().map(group).collect())
+        // One-off dynos have a type that is in no Procfile.
+        let others: BTreeSet<&ProcessType> = all.iter().map(|dyno| &dyno.dyno.process_type).collect();
+        let others = others.into_iter().filter(|t| self.procfile.command(t).is_none());
+        Ok(self.procfile.types().chain(others).map(group).collect())
     }
 
     async fn scale(&self, changes: Vec<ScaleChange>) -> Result<Vec<Scaled>, RuntimeError> {
@@ -46,6 +51,14 @@ impl Dynos for RunningApp {
     async fn restart(&self, target: Target, how: Option<Replacement>) -> Result<Restarted, RuntimeError> {
         self.runtime.restart(&self.app, target.into(), how).await?;
         Ok(Restarted { app: self.app.to_string() })
+    }
+
+    async fn run(&self, order: OneOff) -> Result<Started, RuntimeError> {
+        self.runtime.run(&self.app, order).await
+    }
+
+    async fn hang_up(&self, dyno: DynoName) {
+        let _the_app_is_gone = self.runtime.stop_one_off(&self.app, dyno, true).await;
     }
 
     fn logs(&self, most: usize) -> Option<(Vec<LogLine>, Tail)> {

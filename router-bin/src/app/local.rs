@@ -7,7 +7,9 @@ use std::{
 };
 
 use busbar_registry::{AppName, Registry};
-use dyno_runtime::{AppDefinition, ConfigVars, Enforcement, Formation, Runtime, RuntimeOptions};
+use dyno_runtime::{
+    AppDefinition, ConfigVars, Enforcement, Formation, Runtime, RuntimeError, RuntimeOptions,
+};
 use rustix::process::{Pid, Signal as Kill, kill_process_group};
 
 use super::{
@@ -154,9 +156,7 @@ impl Local {
             .iter()
             .map(|(t, share)| t.as_str().len() + 1 + share.quantity.to_string().len())
             .max();
-        runtime.deploy(definition).await?;
-        let (first, tail) = runtime.logs(&app, dyno_runtime::logs::HISTORY)?;
-        let printer = Printer::start(first, tail, width.unwrap_or(0))?;
+        let printer = deploy(&runtime, definition, width.unwrap_or(0)).await?;
         Ok(Self { app: Arc::new(RunningApp { runtime, app, procfile }), printer, _slug: slug })
     }
 
@@ -170,6 +170,38 @@ impl Local {
     pub(super) async fn process_groups(&self) -> Vec<i32> {
         let dynos = self.app.runtime.ps(&self.app.app).await.unwrap_or_default();
         dynos.into_iter().filter_map(|dyno| dyno.pid).collect()
+    }
+}
+
+/// Deploys the app and prints what it says, from its release command on. When that fails nothing of it is left.
+async fn deploy(
+    runtime: &Arc<Runtime>,
+    definition: AppDefinition,
+    width: usize,
+) -> Result<Printer, Failure> {
+    let app = definition.name.clone();
+    let deployed = {
+        let runtime = Arc::clone(runtime);
+        tokio::spawn(async move { runtime.deploy(definition).await })
+    };
+    // A release command may take long, and what it says is worth seeing.
+    while runtime.logs(&app, 0).is_err() && !deployed.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    let printer = match runtime.logs(&app, dyno_runtime::logs::HISTORY) {
+        Ok((first, tail)) => Some(Printer::start(first, tail, width)?),
+        Err(_) => None,
+    };
+    let outcome = deployed.await.unwrap_or_else(|_| Err(RuntimeError::Stopping(app.clone())));
+    match (outcome, printer) {
+        (Ok(()), Some(printer)) => Ok(printer),
+        (outcome, printer) => {
+            runtime.shutdown().await;
+            if let Some(printer) = printer {
+                printer.finish().await;
+            }
+            Err(outcome.err().unwrap_or(RuntimeError::UnknownApp(app)).into())
+        }
     }
 }
 

@@ -87,3 +87,48 @@ fn an_app_that_nobody_asks_for_sleeps_and_a_request_wakes_it() {
     busbar.out.line("Unidling");
     assert_eq!(router_errors(&busbar), [] as [String; 0]);
 }
+
+#[test]
+fn run_shows_what_a_one_off_dyno_says_and_ends_as_it_ends() {
+    let place = Place::new();
+    let directory = place.app_with("worker: exec sleep 600");
+    std::fs::write(directory.join(".env"), "GREETING=hello\n").unwrap();
+    let busbar = place.up(&directory, &[]);
+    let ran = busbar.verb(&["run", "--env", "WHO=world", "echo $GREETING $WHO; exit 3"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(3), "hello world\n", ""));
+    let words = busbar.verb(&["run", "--", "printf", "%s|", "a b", "$HOME"]);
+    assert_eq!((words.code, words.out.trim_end()), (Some(0), "a b|$HOME|"));
+    let detached = busbar.verb(&["run", "--detach", "echo left alone; sleep 600"]);
+    let name = detached.out.trim().to_owned();
+    assert!(name.starts_with("run."), "{detached:?}");
+    until("it runs on", || {
+        busbar.ps().iter().any(|dyno| dyno.name == name && dyno.state == "up").then_some(())
+    });
+    let large = busbar.verb(&["run", "--size", "huge", "true"]).failed(2);
+    assert!(large.contains("no dyno size"), "{large}");
+}
+
+#[test]
+fn whoever_leaves_a_one_off_dyno_ends_it() {
+    let place = Place::new();
+    let directory = place.app_with("worker: exec sleep 600");
+    let busbar = place.up(&directory, &[]);
+    let mut client = busbar.place.command(&["run", "exec sleep 600"]).spawn().unwrap();
+    until("it runs", || {
+        busbar.ps().iter().any(|dyno| dyno.name.starts_with("run.") && dyno.state == "up").then_some(())
+    });
+    client.kill().unwrap();
+    client.wait().unwrap();
+    until("it is gone", || busbar.ps().iter().all(|dyno| !dyno.name.starts_with("run.")).then_some(()));
+    busbar.out.line("Process exited with status 129");
+}
+
+#[test]
+fn a_release_command_that_fails_starts_nothing_and_says_what_it_said() {
+    let place = Place::new();
+    let directory = place.app_with("release: echo no database; exit 1\nworker: exec sleep 600");
+    let ended = place.verb(&["up", directory.to_str().unwrap(), "--port", "0"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("no database") && !ended.out.contains("worker.1"), "{ended:?}");
+    assert!(ended.err.contains("the release command of"), "{ended:?}");
+}
