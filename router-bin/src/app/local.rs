@@ -174,11 +174,7 @@ impl Local {
 }
 
 /// Deploys the app and prints what it says, from its release command on. When that fails nothing of it is left.
-async fn deploy(
-    runtime: &Arc<Runtime>,
-    definition: AppDefinition,
-    width: usize,
-) -> Result<Printer, Failure> {
+async fn deploy(runtime: &Arc<Runtime>, definition: AppDefinition, width: usize) -> Result<Printer, Failure> {
     let app = definition.name.clone();
     let deployed = {
         let runtime = Arc::clone(runtime);
