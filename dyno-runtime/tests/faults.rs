@@ -52,8 +52,8 @@ async fn f1_a_fork_bomb_is_held_its_neighbour_answers_and_the_stop_leaves_nothin
     if fs::exists("/sys/fs/cgroup/pids").unwrap() {
         eventually("the bomb is held", || groups().lines().any(held)).await;
     }
-    let port = house.runtime.ps(&house.app).await.unwrap().iter().find_map(|dyno| dyno.port).unwrap();
-    let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let address = house.runtime.ps(&house.app).await.unwrap().iter().find_map(|dyno| dyno.address).unwrap();
+    let mut client = TcpStream::connect(address).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut client, b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
