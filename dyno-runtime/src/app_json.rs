@@ -1,4 +1,6 @@
-//! The part of Heroku's `app.json` that a runtime needs: `formation`. Pure.
+//! The part of Heroku's `app.json` that a runtime needs: `formation` and `buildpacks`. Pure.
+//!
+//! `{"buildpacks": [{"url": "python"}]}` is a list of names or directories, in order.
 //!
 //! `{"formation": {"web": {"quantity": 2, "size": "standard-2x"}, "worker": {"quantity": 1}}}`. Other keys are for
 //! other programs and are skipped. A type without `quantity` has one dyno, as on Heroku.
@@ -30,6 +32,13 @@ pub enum AppJsonError {
 #[derive(Deserialize)]
 struct AppJson {
     formation: Option<BTreeMap<ProcessType, Quantity>>,
+    #[serde(default)]
+    buildpacks: Vec<BuildpackUrl>,
+}
+
+#[derive(Deserialize)]
+struct BuildpackUrl {
+    url: String,
 }
 
 #[derive(Deserialize)]
@@ -48,13 +57,22 @@ fn one() -> u32 {
 /// # Errors
 /// [`AppJsonError`].
 pub fn formation(text: &str) -> Result<Option<Formation>, AppJsonError> {
-    let AppJson { formation } = serde_json::from_str(text)?;
+    let AppJson { formation, .. } = serde_json::from_str(text)?;
     let Some(types) = formation else { return Ok(None) };
     let share = |(process_type, Quantity { quantity, size }): (ProcessType, Quantity)| {
         let size = size.map(|size| size.parse()).transpose()?;
         Ok::<_, AppJsonError>((process_type, Share { quantity, size }))
     };
     Ok(Some(Formation::new(types.into_iter().map(share).collect::<Result<Vec<_>, _>>()?)?))
+}
+
+/// The buildpacks that an `app.json` names, in order; none when it names none.
+///
+/// # Errors
+/// [`AppJsonError::Json`].
+pub fn buildpacks(text: &str) -> Result<Vec<String>, AppJsonError> {
+    let AppJson { buildpacks, .. } = serde_json::from_str(text)?;
+    Ok(buildpacks.into_iter().map(|BuildpackUrl { url }| url).collect())
 }
 
 #[cfg(test)]
@@ -66,6 +84,14 @@ mod tests {
         let text = r#"{"name":"x","formation":{"web":{"quantity":2,"size":"eco"},"worker":{}}}"#;
         assert_eq!(formation(text).unwrap().unwrap().to_string(), "web=2:eco worker=1");
         assert_eq!(formation(r#"{"name":"x"}"#).unwrap(), None);
+    }
+
+    #[test]
+    fn buildpacks_are_read_in_their_order() {
+        let text = r#"{"buildpacks":[{"url":"./mine"},{"url":"python"}]}"#;
+        assert_eq!(buildpacks(text).unwrap(), ["./mine", "python"]);
+        assert_eq!(buildpacks("{}").unwrap(), [] as [String; 0]);
+        assert!(buildpacks(r#"{"buildpacks":["python"]}"#).is_err());
     }
 
     #[test]

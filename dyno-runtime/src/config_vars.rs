@@ -90,12 +90,17 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for ConfigVars {
     }
 }
 
+/// Whether a config var can have this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(good)
+}
+
 fn assignment(line: &str) -> Result<(String, String), EnvFileFault> {
     let (name, value) = line.split_once('=').ok_or(EnvFileFault::NoEquals)?;
     let name = name.trim();
     let name = name.strip_prefix("export ").map_or(name, str::trim_start);
-    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.bytes().all(good) {
+    if !is_name(name) {
         return Err(EnvFileFault::Name);
     }
     let value = unquoted(value.trim()).ok_or_else(|| EnvFileFault::Quote(name.to_owned()))?;

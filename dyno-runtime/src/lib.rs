@@ -11,13 +11,14 @@
 //! - [`supervise`]: apps and dynos; what a dead runtime left is removed by the next one.
 //! - [`spawn`] and [`init`]: a process becomes a dyno; [`sandbox`]: it is kept apart; [`cgroup`]: it is limited, counted
 //!   and killed as a whole.
-//! - [`slug`]: an app in one file, and where it is unpacked.
+//! - [`slug`]: an app in one file, and where it is unpacked. [`buildpack`]: how source becomes one.
 //! - [`register`]: a web dyno is ready, is registered, is drained. [`logs`]: what dynos write.
 //!
 //! The program that uses this library calls [`init::main`] when its first argument is [`options::INIT_VERB`].
 //! `examples/supervise.rs` is such a program.
 
 pub mod app_json;
+pub mod buildpack;
 pub mod cgroup;
 pub mod config_vars;
 pub mod definition;

@@ -25,6 +25,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::walk::files;
 pub use self::{
     error::{Refusal, SlugError},
     hash::SlugHash,

@@ -30,14 +30,14 @@ use tokio::{
     task::JoinHandle,
 };
 
-pub(crate) use self::state::remove_group;
-use self::{
-    app::{Actor, Command},
-    state::StateDirectory,
-};
+use self::app::{Actor, Command};
 pub use self::{
     app::{OneOff, Started},
     state::StateError,
+};
+pub(crate) use self::{
+    driver::OUTPUT_LIMIT,
+    state::{Record, StateDirectory, remove_group},
 };
 use crate::{
     cgroup::{CgroupError, Enforcement, Limits, Site},
@@ -449,7 +449,7 @@ async fn ask<T>(
 }
 
 /// Where control groups can be made: none, loudly, when that is not required.
-fn find_site(options: &RuntimeOptions) -> Result<Option<Site>, CgroupError> {
+pub(crate) fn find_site(options: &RuntimeOptions) -> Result<Option<Site>, CgroupError> {
     if options.cgroups == Enforcement::Off {
         return Ok(None);
     }
@@ -465,4 +465,4 @@ fn find_site(options: &RuntimeOptions) -> Result<Option<Site>, CgroupError> {
 }
 
 /// How long a killed process may take to be gone: it can be in an uninterruptible sleep.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const KILL_LIMIT: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! What runs for as long as it is not told to stop, put together in the order in which it starts.
 //!
-//! - [`router()`]: `busbar router`. [`up()`]: `busbar up`. [`runtime()`]: `busbar runtime`. Each is a checklist.
+//! - [`build()`]: `busbar build`, which ends by itself. [`router()`]: `busbar router`. [`up()`]: `busbar up`. [`runtime()`]: `busbar runtime`. Each is a checklist.
 //! - [`edge`]: the router's server; [`feed`]: the registry → its table; [`drained`], [`demand`]: its table → the runtime.
 //! - [`certificates`]: what is shown to clients that speak TLS, read again when its files change.
 //! - [`access_log`]: where its lines go; [`printer`]: what `up` shows.
@@ -9,6 +9,7 @@
 //! - [`signals`], [`systemd`]: what the machine wants of us, and what it is told.
 
 pub(crate) mod access_log;
+mod build;
 mod certificates;
 mod demand;
 mod doctor;
@@ -28,7 +29,9 @@ mod up;
 
 use std::io;
 
-pub(crate) use self::{doctor::doctor, local::name_of, router::router, runtime::runtime, up::up};
+pub(crate) use self::{
+    build::build, doctor::doctor, local::name_of, router::router, runtime::runtime, up::up,
+};
 use crate::failure::Failure;
 
 /// Runs `deed` on this thread. Requests have threads of their own, so nothing here is in their way.

@@ -1,6 +1,7 @@
 //! The command line. One file per verb; flags win over `BUSBAR_*` variables, those over files, those over defaults.
 
 mod ask;
+mod build;
 mod certs;
 mod completions;
 mod doctor;
@@ -27,7 +28,14 @@ mod version;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::{
-    isolation::DynoIsolation, life::LifeFlags, limits::DynoLimits, runtime::Runtime, sizes::Sizes, up::Up,
+    build::Build,
+    isolation::DynoIsolation,
+    life::LifeFlags,
+    limits::DynoLimits,
+    runtime::Runtime,
+    sizes::Sizes,
+    slug::{MaxSize, pack_and_say},
+    up::Up,
 };
 use crate::failure::Failure;
 
@@ -57,6 +65,7 @@ enum Verb {
     Restart(restart::Restart),
     Logs(logs::Logs),
     Routes(routes::Routes),
+    Build(Build),
     Slug(slug::Slug),
     Certs(certs::Certs),
     Reload(reload::Reload),
@@ -84,6 +93,7 @@ impl Cli {
             Verb::Restart(verb) => verb.run(),
             Verb::Logs(verb) => verb.run(),
             Verb::Routes(verb) => verb.run(),
+            Verb::Build(verb) => verb.run(),
             Verb::Slug(verb) => verb.run(),
             Verb::Certs(verb) => verb.run(),
             Verb::Reload(verb) => verb.run(),

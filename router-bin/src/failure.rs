@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode};
 
 use busbar_registry::{Address, Refusal};
-use dyno_runtime::slug::SlugError;
+use dyno_runtime::{buildpack::BuildError, slug::SlugError};
 
 use crate::{admin_client::CallError, config::Refused, out};
 
@@ -45,6 +45,9 @@ pub(crate) enum Failure {
     /// A slug.
     #[error("{r17}{0}", r17 = if matches!(.0, SlugError::Checksum { .. }) { "Error R17 (Checksum error) -> " } else { "" })]
     Slug(#[from] SlugError),
+    /// A build.
+    #[error(transparent)]
+    Build(#[from] BuildError),
     /// An `.env` file.
     #[error("{file} has mistakes\n{source}")]
     EnvFile {
@@ -154,7 +157,7 @@ impl Failure {
             | Self::App(_)
             | Self::EnvFile { .. } => Some(Exit::Configuration),
             Self::Usage(_) => Some(Exit::Usage),
-            Self::Interrupted => Some(Exit::Interrupted),
+            Self::Interrupted | Self::Build(BuildError::Stopped) => Some(Exit::Interrupted),
             Self::Registry(Refusal::Unreachable { .. }) => Some(Exit::Unreachable),
             Self::Bind { .. } | Self::Socket(_) => Some(Exit::Bind),
             Self::Call(call) if call.is_unreachable() => Some(Exit::Unreachable),
@@ -166,6 +169,7 @@ impl Failure {
             | Self::Runtime(_)
             | Self::Deploy(_)
             | Self::Slug(_)
+            | Self::Build(_)
             | Self::Registry(_) => Some(Exit::Failed),
             Self::OutputClosed => None,
         }

@@ -5,12 +5,14 @@
 //! - [`acme`]: certificates that the router requests itself.
 //! - [`admin`]: the API of a running busbar; [`admin_client`]: the side that asks; [`dynos`], [`logs`]: of what.
 //! - [`key_file`], [`local_ca`], [`uploads`]: what only this machine's user may read.
+//! - [`buildpacks`]: those that are in this program.
 //! - [`say`], [`out`], [`failure`]: what people are told, and the exit code.
 
 mod acme;
 mod admin;
 mod admin_client;
 mod app;
+mod buildpacks;
 mod cli;
 mod config;
 mod declared;

@@ -36,6 +36,11 @@ impl Ignored {
         Self::parse(&read_within(directory, ".slugignore").map_err(Box::new)?.unwrap_or_default())
     }
 
+    /// Nothing is left out.
+    pub fn nothing() -> Self {
+        Self(Gitignore::empty())
+    }
+
     /// What a `.slugignore` with this text leaves out.
     ///
     /// # Errors

@@ -46,6 +46,20 @@ pub(super) fn walk(
     Ok(walk.found)
 }
 
+/// Everything below a directory that may be in a slug, in order: where it is in the directory, and where it is.
+///
+/// # Errors
+/// [`SlugError`].
+pub(crate) fn files(
+    directory: &Path,
+    ignored: &Ignored,
+    limits: &SlugLimits,
+) -> Result<Vec<(PathBuf, PathBuf)>, SlugError> {
+    let found = walk(directory, ignored, limits)?.into_iter().skip(1);
+    let relative = |path: &Path| path.strip_prefix(TREE).map(Path::to_owned).unwrap_or_default();
+    Ok(found.map(|found| (relative(&found.path), found.source)).collect())
+}
+
 struct Walk<'a> {
     ignored: &'a Ignored,
     limits: &'a SlugLimits,

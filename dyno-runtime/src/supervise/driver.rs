@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long the last output of a dyno is waited for, once its processes are gone or its first one is.
-const OUTPUT_LIMIT: Duration = Duration::from_millis(200);
+pub(crate) const OUTPUT_LIMIT: Duration = Duration::from_millis(200);
 
 /// What the driver hears.
 enum Happened {

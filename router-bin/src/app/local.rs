@@ -93,7 +93,7 @@ impl Wanted {
     }
 }
 
-fn config_vars(file: &Path) -> Result<ConfigVars, Failure> {
+pub(super) fn config_vars(file: &Path) -> Result<ConfigVars, Failure> {
     let path = || file.display().to_string();
     let advice = "check its path and permissions";
     let failed = |source| Failure::File { what: "env file", path: path(), deed: "read", source, advice };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use busbar_registry::AppName;
-use dyno_runtime::slug::{PackOptions, Packed, SlugLimits, pack};
+use dyno_runtime::slug::{PackOptions, Packed, SlugError, SlugHash, SlugLimits, pack};
 
 use crate::{app::name_of, config::units::scaled, failure::Failure, out, say};
 
@@ -51,25 +51,34 @@ impl Build {
         if let Some(MaxSize(most)) = self.max_size {
             options.limits.compressed = most;
         }
-        made(&self.directory, &options, self.output)
+        pack_and_say(self.output, &options.limits, |beside, name, progress| {
+            pack(&self.directory, &options, beside, name, progress)
+        })
     }
 }
 
-/// Makes the slug, showing how far it is, and says what was made.
-pub(super) fn made(directory: &Path, options: &PackOptions, output: Option<PathBuf>) -> Result<(), Failure> {
+/// What names a slug when its hash is known.
+type Name = Box<dyn FnOnce(&SlugHash) -> PathBuf>;
+
+/// Packs, showing how far it is, and says what was made. `output`: without, it is `<hash>.slug`.
+pub(crate) fn pack_and_say(
+    output: Option<PathBuf>,
+    limits: &SlugLimits,
+    pack: impl FnOnce(&Path, Name, &mut dyn FnMut(u64, u64)) -> Result<Packed, SlugError>,
+) -> Result<(), Failure> {
     let beside = match output.as_deref().and_then(Path::parent) {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
     let bar = out::progress("packing");
-    let name = |hash: &_| output.unwrap_or_else(|| format!("{hash}.slug").into());
-    let packed = pack(directory, options, &beside, name, &mut |done, all| {
+    let name: Name = Box::new(|hash| output.unwrap_or_else(|| format!("{hash}.slug").into()));
+    let packed = pack(&beside, name, &mut |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });
     bar.finish_and_clear();
     let Packed { file, hash, compressed, manifest } = packed?;
-    if let Some(near) = nearly(compressed, &options.limits) {
+    if let Some(near) = nearly(compressed, limits) {
         out::note(near);
     }
     out::print(&say::slug::summary(&file, &hash, compressed, &manifest))

@@ -1,0 +1,216 @@
+//! One program of a buildpack, run as a dyno: its own session and control group, limited, timed, and nothing left of it.
+
+use std::{ffi::OsString, fmt, io, path::Path};
+
+use bytes::Bytes;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::unix::pipe,
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    cgroup::{CgroupError, Enforcement, Limits, Role, Site},
+    init::InitSpec,
+    life::Exit,
+    logs::{Lines, Stream},
+    options::{Isolation, RuntimeOptions},
+    process::{Family, Identity, MARK},
+    spawn::{Embryo, LaunchOrder, Launched, OpenProgram, SpawnError},
+    supervise::{KILL_LIMIT, OUTPUT_LIMIT, Record, StateDirectory, StateError, find_site, remove_group},
+};
+
+/// Of every step, whatever level the app's dynos have: one that is kept apart sees neither BUILD nor CACHE nor ENV.
+pub(super) const ISOLATION: Isolation = Isolation::Plain;
+
+/// Which program of a buildpack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepName {
+    /// `bin/detect BUILD`: is this app one for it?
+    Detect,
+    /// `bin/compile BUILD CACHE ENV`: makes of the source what runs.
+    Compile,
+    /// `bin/release BUILD`: says what the app begins with.
+    Release,
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Detect => "bin/detect",
+            Self::Compile => "bin/compile",
+            Self::Release => "bin/release",
+        })
+    }
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself.
+    Exit(Exit),
+    /// Its time was over.
+    TimedOut,
+    /// The build was stopped.
+    Stopped,
+}
+
+/// Why a step was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// What it would have to be written down in.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Its limits.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// Its process.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
+/// Where steps are run, one after the other.
+pub(super) struct Yard<'o> {
+    options: &'o RuntimeOptions,
+    program: OpenProgram,
+    state: StateDirectory,
+    site: Option<Site>,
+    limits: Limits,
+    until: Instant,
+    stop: watch::Receiver<bool>,
+}
+
+/// One step.
+pub(super) struct Step<'s> {
+    pub(super) key: String,
+    pub(super) argv: Vec<String>,
+    pub(super) directory: &'s Path,
+    pub(super) environment: Vec<(OsString, OsString)>,
+}
+
+/// Who hears what a step writes, line by line.
+pub(super) type Say<'s> = &'s (dyn Fn(Stream, &Bytes) + Sync);
+
+impl<'o> Yard<'o> {
+    /// Takes the place, and removes what a build that was killed has left there.
+    pub(super) async fn open(
+        options: &'o RuntimeOptions,
+        limits: Limits,
+        until: Instant,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, StepError> {
+        let state = StateDirectory::open(options)?;
+        state.sweep().await;
+        let site = find_site(options)?;
+        let program = OpenProgram::open(&options.init);
+        Ok(Self { options, program, state, site, limits, until, stop })
+    }
+
+    /// Runs it to its end. When it returns, none of its processes is left. Not cancel safe: what is left of a step that
+    /// was cancelled is removed by the next build of the same app.
+    pub(super) async fn run(&self, step: Step<'_>, say: Say<'_>) -> Result<Ended, StepError> {
+        let mark = format!("{}/{}/{:016x}", self.options.instance, step.key, fastrand::u64(..));
+        let cgroup = self.site.as_ref().map(|site| site.plan(&step.key));
+        let mut family = Family { leader: None, mark, cgroup, apart: false };
+        let key = step.key.clone();
+        let launched = self.launch(step, &mut family).await;
+        let ended = match launched {
+            Ok(launched) => Ok(self.watch(launched, &family, say).await),
+            Err(error) => Err(error),
+        };
+        if let Some(cgroup) = &family.cgroup
+            && let Err(error) = remove_group(cgroup).await
+        {
+            tracing::warn!(%error, "a cgroup is left behind");
+            return ended;
+        }
+        self.state.remove(&key);
+        ended
+    }
+
+    async fn launch(&self, step: Step<'_>, family: &mut Family) -> Result<Launched, StepError> {
+        let key = step.key.clone();
+        self.state.write(&key, &Record::of(family, None))?;
+        self.make_group(family).await?;
+        let order = order(step, family)?;
+        let embryo = Embryo::create(&self.program, ISOLATION, None)?;
+        family.leader = Identity::of(embryo.pid().as_raw_pid());
+        if let Err(unwritten) = self.state.write(&key, &Record::of(family, None)) {
+            embryo.abandon().await;
+            return Err(unwritten.into());
+        }
+        Ok(embryo.launch(&order).await?)
+    }
+
+    async fn make_group(&self, family: &mut Family) -> Result<(), CgroupError> {
+        let Some(cgroup) = &family.cgroup else { return Ok(()) };
+        let Err(error) = cgroup.control().create(&self.limits) else { return Ok(()) };
+        if self.options.cgroups == Enforcement::Required {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the build runs WITHOUT limits");
+        let _nothing_in_it = remove_group(cgroup).await;
+        family.cgroup = None;
+        Ok(())
+    }
+
+    async fn watch(&self, launched: Launched, family: &Family, say: Say<'_>) -> Ended {
+        let Launched { process, stdout, stderr } = launched;
+        let output = async {
+            tokio::join!(carry(stdout, Stream::Stdout, say), carry(stderr, Stream::Stderr, say));
+        };
+        tokio::pin!(output);
+        let (mut silent, mut stop) = (false, self.stop.clone());
+        let cut = loop {
+            tokio::select! {
+                () = &mut output, if !silent => silent = true,
+                () = process.ended() => break None,
+                () = sleep_until(self.until) => break Some(Ended::TimedOut),
+                // Without anybody who could stop it, it goes on.
+                Ok(_) = stop.wait_for(|stop| *stop) => break Some(Ended::Stopped),
+            }
+        };
+        // What it has started in the background ends with it.
+        if !family.kill(KILL_LIMIT).await {
+            tracing::error!("processes of a build are still there {KILL_LIMIT:?} after SIGKILL");
+        }
+        if !silent {
+            let _somebody_left_with_the_pipe = timeout(OUTPUT_LIMIT, output).await;
+        }
+        process.ended().await;
+        let exit = process.peek();
+        process.reap();
+        cut.unwrap_or(Ended::Exit(exit))
+    }
+}
+
+/// What `dyno-init` is told.
+fn order(step: Step<'_>, family: &Family) -> Result<LaunchOrder, SpawnError> {
+    let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
+    let spec = InitSpec {
+        join: join.unwrap_or_default(),
+        directory: step.directory.to_owned(),
+        argv: step.argv,
+        environment: 0,
+        sandbox: None,
+        fail: None,
+    };
+    let mut environment = step.environment;
+    environment.push((MARK.into(), family.mark.clone().into()));
+    LaunchOrder::new(spec, environment)
+}
+
+/// All that comes from a pipe. It is not read faster than it is heard, so nothing is lost.
+async fn carry(mut from: pipe::Receiver, stream: Stream, say: Say<'_>) {
+    let (mut lines, mut buffer) = (Lines::default(), vec![0; 16 << 10]);
+    // An error of a pipe is its end.
+    while let Ok(n @ 1..) = read(&mut from, &mut buffer).await {
+        lines.feed(buffer.get(..n).unwrap_or_default(), |line| say(stream, &line));
+    }
+    lines.finish(|line| say(stream, &line));
+}
+
+async fn read(from: &mut pipe::Receiver, buffer: &mut [u8]) -> io::Result<usize> {
+    from.read(buffer).await
+}
