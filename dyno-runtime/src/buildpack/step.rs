@@ -185,6 +185,15 @@ impl<'o> Yard<'o> {
     }
 }
 
+impl Drop for Yard<'_> {
+    /// The place of the groups goes, too, while no other build of the app can use it.
+    fn drop(&mut self) {
+        if let Some(site) = &self.site {
+            site.tidy();
+        }
+    }
+}
+
 /// What `dyno-init` is told.
 fn order(step: Step<'_>, family: &Family) -> Result<LaunchOrder, SpawnError> {
     let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    busbar::{Busbar, Ended, Place, processes_of},
+    busbar::{Busbar, Ended, Place, groups_of, processes_of},
     wait::until,
 };
 
@@ -45,7 +45,9 @@ fn built(place: &Place, source: &Path, flags: &[&str]) -> Ended {
         0,
         "the build left its directory: {ended:?}"
     );
-    assert_eq!(processes_of(&format!("build-{}", place.app)), [] as [i32; 0]);
+    let instance = format!("build-{}", place.app);
+    assert_eq!(processes_of(&instance), [] as [i32; 0]);
+    assert_eq!(groups_of(&instance), [] as [PathBuf; 0]);
     assert_eq!(place.path("app.slug").exists(), ended.code == Some(0), "{ended:?}");
     ended
 }
@@ -333,6 +335,7 @@ fn a_build_that_is_interrupted_leaves_nothing_and_one_that_is_killed_is_swept_by
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 0);
     assert_eq!(processes_of(&group), [] as [i32; 0]);
+    assert_eq!(groups_of(&group), [] as [PathBuf; 0]);
     again();
 
     let mut child = start();
