@@ -2,6 +2,7 @@
 //! not hold.
 //!
 //! - [`request_head`], [`response_head`]: one meaning, however it arrives, also for whom it is passed on to.
+//! - [`http2_head`]: a request over HTTP/2, written as HTTP/1.1.
 //! - [`chunks`]: a chunked body, cut anywhere.
 //! - [`host`]: the value of a `Host` header.
 //! - [`proxy_header`]: what a proxy in front says.
@@ -14,6 +15,7 @@
 
 pub mod chunks;
 pub mod host;
+pub mod http2_head;
 pub mod mutate;
 pub mod plain;
 pub mod proxy_header;

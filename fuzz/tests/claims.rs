@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use busbar_fuzz::{chunks, host, mutate, proxy_header, registration, request_head, response_head, slug};
+use busbar_fuzz::{
+    chunks, host, http2_head, mutate, proxy_header, registration, request_head, response_head, slug,
+};
 use fastrand::Rng;
 
 /// Says what it was when the claim did not hold.
@@ -32,6 +34,11 @@ fn attack(name: &str, claim: fn(&[u8]), descendants: usize) {
 #[test]
 fn a_request_head_has_one_meaning() {
     attack("a_request_head_has_one_meaning", request_head::claim, 20_000);
+}
+
+#[test]
+fn a_request_over_http2_has_one_meaning() {
+    attack("a_request_over_http2_has_one_meaning", http2_head::claim, 40_000);
 }
 
 #[test]

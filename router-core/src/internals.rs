@@ -20,7 +20,11 @@ pub use self::{
     meaning::{End, RequestMeaning, ResponseMeaning},
 };
 use crate::{
-    edge::proxy_protocol::parse::{self, Parsed, Source},
+    edge::{
+        h2::stream,
+        proxy_protocol::parse::{self, Parsed, Source},
+        translate::head::Length,
+    },
     h1::{
         request::{self, Persistence},
         response,
@@ -94,6 +98,38 @@ impl Heads {
         let (options, fields) = (&self.worker.options, &mut self.desk.request_fields);
         let head = request::parse(text, &options.request_limits, options.request_policy, fields)?;
         Ok(head.map(|head| RequestMeaning::of(&head, text)))
+    }
+
+    /// The HTTP/1.1 text that a request over HTTP/2 becomes, and what that says. `None`: the `http` crate cannot hold it, so
+    /// the library that reads HTTP/2 refuses it. `body`: more than the head came.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn read_http2(
+        &mut self,
+        [method, authority, path]: [&[u8]; 3],
+        fields: &[(&[u8], &[u8])],
+        body: bool,
+    ) -> Option<Result<(Vec<u8>, RequestMeaning), Fault>> {
+        let mut uri = http::uri::Parts::default();
+        if !authority.is_empty() {
+            uri.authority = Some(authority.try_into().ok()?);
+            uri.scheme = Some(http::uri::Scheme::HTTP);
+        }
+        uri.path_and_query = Some(path.try_into().ok()?);
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = http::Method::from_bytes(method).ok()?;
+        // As h2 does it: without an authority there is no scheme.
+        parts.uri = http::Uri::from_parts(uri).ok()?;
+        parts.version = http::Version::HTTP_2;
+        for (name, value) in fields {
+            let name = http::HeaderName::from_lowercase(name).ok()?;
+            parts.headers.append(name, http::HeaderValue::from_bytes(value).ok()?);
+        }
+        self.desk.text.clear();
+        let length = if body { Length::Unknown } else { Length::Known(0) };
+        let read = stream::read(&self.worker.options, &mut self.desk, &parts, length, false);
+        Some(read.map(|head| (self.desk.text.clone(), RequestMeaning::of(&head, &self.desk.text))))
     }
 
     /// What a response's head says; `None` when it is not whole.

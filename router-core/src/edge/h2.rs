@@ -14,7 +14,7 @@ mod end;
 mod guard;
 mod outlet;
 pub(crate) mod preface;
-mod stream;
+pub(crate) mod stream;
 mod websocket;
 mod wire;
 

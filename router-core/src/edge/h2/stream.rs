@@ -119,7 +119,7 @@ impl Drop for Held<'_> {
 }
 
 /// Writes the head on the desk as HTTP/1.1 and reads it there: the same parser, limits and policy as for everybody.
-fn read(
+pub(crate) fn read(
     options: &ServerOptions,
     desk: &mut Desk,
     parts: &Parts,
