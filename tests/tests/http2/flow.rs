@@ -1,14 +1,9 @@
-//! Clients that take or send slowly: one stream holds neither the others nor more memory than is bounded.
-
-use std::fs;
+//! Clients that take or send slowly: one stream does not hold the others. How much memory one may hold is for `memory.rs`.
 
 use http::Request;
 use it::{App, Dyno, Fake, Wire, fakes, filler};
 
-use super::{
-    client::{Front, answer, run, send_all, whole},
-    frames::{Raw, WINDOW_UPDATE, frame, get},
-};
+use super::client::{Front, answer, run, send_all, whole};
 
 /// Answers `/big` with 512 KiB, everything else with `ok`.
 fn big_and_small() -> Fake {
@@ -68,44 +63,4 @@ fn an_upload_that_its_dyno_does_not_take_stops_and_others_go_on() {
         assert_eq!(ended.expect("a page").status(), 503);
         assert!(upload.await.expect("it ends").is_err());
     });
-}
-
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("it can be read");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says so");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-}
-
-#[test]
-fn a_client_that_grants_windows_without_end_and_takes_nothing_costs_a_bounded_amount() {
-    let body = fakes::ok(filler(4 << 20));
-    let dyno = Fake::new(move |wire: &mut Wire| {
-        if wire.has_more() {
-            wire.request();
-            wire.try_send(&body);
-        }
-    });
-    let front = Front::clear(App::new([dyno.address]));
-    let before = resident();
-    // SETTINGS_INITIAL_WINDOW_SIZE, then the connection's window.
-    let mut raw = Raw::connect_with(&front.router, &[(4, 0x7fff_ffff)]);
-    raw.send(frame(WINDOW_UPDATE, 0, 0, 0x7fff_0000_u32.to_be_bytes()));
-    for n in 0..100 {
-        raw.send(get(2 * n + 1));
-    }
-    front.router.until("all are at work", |totals| totals.dials >= 100);
-    // Each response is held as far as it may be, and what a slow client is shown after a while.
-    let (mut victim, mut last) = (front.router.client(), 0);
-    loop {
-        front.router.still_serves(&mut victim);
-        let now = resident();
-        if now <= last {
-            break;
-        }
-        last = now;
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
-    let grown = last.saturating_sub(before);
-    // 4 MiB held, some buffers, and the stacks of a hundred fakes that wait.
-    assert!(grown < 48 << 20, "{grown} bytes more");
 }
