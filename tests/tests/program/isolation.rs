@@ -1,6 +1,6 @@
 //! Dynos that are kept apart.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use crate::{
     busbar::{Place, app},
@@ -29,4 +29,19 @@ fn an_app_under_full_isolation_answers_curl_through_the_router() {
         return skipped("there is no curl");
     };
     assert!(String::from_utf8_lossy(&curl.stdout).starts_with("Hello from web."), "{curl:?}");
+}
+
+#[test]
+fn every_example_runs_under_full_isolation() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("only root has full isolation");
+    }
+    let examples = fs::read_dir(app("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let examples: Vec<_> = examples.filter(|path| path.join("Procfile").exists()).collect();
+    assert!(examples.len() >= 2, "{examples:?}");
+    for example in examples {
+        let busbar = Place::new().up(&example, &["--isolation", "full"]);
+        let (status, body) = busbar.get("apart.example", "/");
+        assert!(status == 200 && !body.is_empty(), "{}: {status} {body}", example.display());
+    }
 }
