@@ -13,7 +13,7 @@ mod chunks;
 mod meaning;
 mod page;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::net::SocketAddr;
 
 pub use self::{
     chunks::{Chunks, chunks},
@@ -29,7 +29,6 @@ use crate::{
         request::{self, Persistence},
         response,
     },
-    observe::counters::Counters,
     proxy::{
         Papers, Request,
         head::{Response, to_client, to_dyno},
@@ -40,7 +39,7 @@ use crate::{
         forward::{self, Arrival},
         table::RouteTable,
     },
-    server::{ServerOptions, accept::Seat, drain},
+    server::ServerOptions,
     worker::{Worker, buffers::Desk},
 };
 
@@ -60,18 +59,7 @@ impl Default for Heads {
 impl Heads {
     /// Those of a server with these options.
     pub fn new(options: ServerOptions) -> Self {
-        let worker = Worker::new(Seat {
-            options: Arc::new(options),
-            table: RouteTable::new().0.reader(),
-            counters: Arc::new(Counters::new()),
-            drain: drain::pair().1,
-            start: Instant::now(),
-            sockets: Vec::new(),
-            alternative: None,
-            clients: None,
-            #[cfg(feature = "tower")]
-            jobs: None,
-        });
+        let worker = Worker::alone(options, RouteTable::new().0.reader());
         Self { worker, desk: Desk::default(), routing: Routing::default() }
     }
 

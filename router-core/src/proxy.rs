@@ -215,7 +215,6 @@ mod tests {
         io,
         sync::{Arc, Mutex},
         task::Context,
-        time::Instant,
     };
 
     use super::*;
@@ -225,9 +224,9 @@ mod tests {
             policy::RequestPolicy,
             request::{self, Persistence},
         },
-        observe::{AccessLog, counters::Counters},
+        observe::AccessLog,
         route::fixture,
-        server::{ServerOptions, accept::Seat, drain},
+        server::ServerOptions,
         worker::{buffers::Buffer, sweep::Timer},
     };
 
@@ -294,19 +293,8 @@ mod tests {
         let (table, _publisher) = fixture::published(1, |_| {});
         let lines = Arc::new(Lines::default());
         let log: Arc<dyn AccessLog> = Arc::<Lines>::clone(&lines);
-        let (_drain, signal) = drain::pair();
-        let worker = Worker::new(Seat {
-            options: Arc::new(ServerOptions { access_log: Some(log), ..ServerOptions::default() }),
-            table: table.reader(),
-            counters: Arc::new(Counters::new()),
-            drain: signal,
-            start: Instant::now(),
-            sockets: Vec::new(),
-            alternative: None,
-            clients: None,
-            #[cfg(feature = "tower")]
-            jobs: None,
-        });
+        let options = ServerOptions { access_log: Some(log), ..ServerOptions::default() };
+        let worker = Worker::alone(options, table.reader());
         let bytes: &[u8] =
             b"POST / HTTP/1.1\r\nHost: shop.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
         let mut fields = Vec::new();

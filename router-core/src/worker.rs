@@ -54,6 +54,23 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// A worker without sockets or other workers beside it: for what looks at one piece of its work.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn alone(options: ServerOptions, table: TableReader) -> Self {
+        Self::new(Seat {
+            options: Arc::new(options),
+            table,
+            counters: Arc::new(Counters::new()),
+            drain: crate::server::drain::pair().1,
+            start: std::time::Instant::now(),
+            sockets: Vec::new(),
+            alternative: None,
+            clients: None,
+            #[cfg(feature = "tower")]
+            jobs: None,
+        })
+    }
+
     /// A worker as it starts.
     pub(crate) fn new(seat: Seat) -> Self {
         let mut seed = [0; 32];

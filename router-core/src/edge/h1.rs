@@ -206,35 +206,18 @@ async fn flawed<T: Transport>(
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Instant};
 
     use tokio::net::{TcpListener, TcpStream};
 
     use crate::io::Socket;
 
     use super::*;
-    use crate::{
-        observe::counters::Counters,
-        route::table::RouteTable,
-        server::{ServerOptions, accept::Seat, drain},
-    };
+    use crate::{route::table::RouteTable, server::ServerOptions};
 
     #[tokio::test]
     async fn an_idle_connection_is_small() {
         let (table, _publisher) = RouteTable::new();
-        let (_drain, signal) = drain::pair();
-        let worker = Rc::new(Worker::new(Seat {
-            options: Arc::new(ServerOptions::default()),
-            table: table.reader(),
-            counters: Arc::new(Counters::new()),
-            drain: signal,
-            start: Instant::now(),
-            sockets: Vec::new(),
-            alternative: None,
-            clients: None,
-            #[cfg(feature = "tower")]
-            jobs: None,
-        }));
+        let worker = Rc::new(Worker::alone(ServerOptions::default(), table.reader()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = listener.local_addr().unwrap();
         let io = Socket::Tcp(TcpStream::connect(client).await.unwrap());

@@ -236,16 +236,14 @@ impl<T: Transport, F: Future<Output = ()>> Drive<'_, T, F> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Instant};
 
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::{
         io::Socket,
-        observe::counters::Counters,
         route::{logline::Tls, table::RouteTable},
-        server::{ServerOptions, accept::Seat, drain},
+        server::ServerOptions,
     };
 
     const fn size_of_result<T: Transport, F>(_: fn(Rc<Link<T>>, Came) -> F) -> usize {
@@ -255,19 +253,7 @@ mod tests {
     #[tokio::test]
     async fn an_idle_connection_over_http2_is_small_and_so_is_a_stream() {
         let (table, _publisher) = RouteTable::new();
-        let (_drain, signal) = drain::pair();
-        let worker = Rc::new(Worker::new(Seat {
-            options: Arc::new(ServerOptions::default()),
-            table: table.reader(),
-            counters: Arc::new(Counters::new()),
-            drain: signal,
-            start: Instant::now(),
-            sockets: Vec::new(),
-            clients: None,
-            alternative: None,
-            #[cfg(feature = "tower")]
-            jobs: None,
-        }));
+        let worker = Rc::new(Worker::alone(ServerOptions::default(), table.reader()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = listener.local_addr().unwrap();
         let io = Socket::Tcp(TcpStream::connect(client).await.unwrap());
