@@ -3,7 +3,8 @@
 //! The runtime starts its own program again under this name, in a fresh process with a single thread, where everything
 //! is allowed that is not between fork and exec. Here it reads one line of JSON ([`InitSpec`]) and the dyno's environment
 //! from its standard input, which is a socket; makes itself what a dyno has to be, step by step; and executes the app's
-//! command: itself ([`plain`]), or, when the dyno is kept apart, in a child whose first process it stays ([`apart`]).
+//! command in a child whose first process it stays ([`apart`], [`beside`]), or, when nothing of it is to outlive the
+//! runtime and it is not kept apart, itself.
 //!
 //! On the socket it answers [`Report::Ready`] before the last step and [`Report::Failed`] when a step fails; then it
 //! exits. A command that was executed closes the socket. When the runtime dies before it has sent the line, nothing
@@ -21,15 +22,19 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
 pub use self::step::InitStep;
 use self::step::Steps;
 pub use crate::sandbox::walls::SandboxSpec;
-use crate::sandbox::{first, sys};
+use crate::sandbox::{
+    first::{self, Around, Estate},
+    sys,
+};
 
 mod apart;
+mod beside;
 mod step;
 
 /// The line that the runtime sends may not be longer.
@@ -99,15 +104,17 @@ fn become_dyno(mut runtime: UnixStream) -> i32 {
             steps.take(InitStep::Session, || Ok(rustix::process::setsid()?))?;
             Ok((order, steps))
         });
-    let ended = begun.and_then(|(order, steps)| match &order.spec.sandbox {
-        None => match plain(&mut runtime, &order, steps)? {},
-        Some(sandbox) => apart::begin(&mut runtime, &order, sandbox, steps),
+    let estate = Estate::inherited();
+    let first = begun.and_then(|(order, steps)| match (&order.spec.sandbox, estate) {
+        (Some(sandbox), estate) => apart::begin(&mut runtime, &order, sandbox, estate, steps),
+        (None, Some(estate)) => beside::begin(&mut runtime, &order, estate, steps),
+        (None, None) => match beside::become_command(&mut runtime, &order, steps)? {},
     });
-    match ended {
-        Ok((command, exit)) => {
+    match first {
+        Ok(First { command, estate, around }) => {
             // Now the runtime hears the end of what this process and the command had to say.
             drop(runtime);
-            first::watch(command, exit)
+            first::watch(command, estate, around)
         }
         Err(failed) => {
             tell(&mut runtime, &failed);
@@ -116,12 +123,11 @@ fn become_dyno(mut runtime: UnixStream) -> i32 {
     }
 }
 
-/// A dyno with a session and groups of its own.
-fn plain(runtime: &mut UnixStream, order: &Order, steps: Steps) -> Result<std::convert::Infallible, Failed> {
-    steps.take(InitStep::Cgroup, || order.spec.join.iter().try_for_each(enter))?;
-    steps.take(InitStep::Rlimit, forbid_core_dumps)?;
-    steps.take(InitStep::NoNewPrivileges, || Ok(rustix::thread::set_no_new_privs(true)?))?;
-    execute(runtime, order, steps)
+/// What a first process has to do from now on.
+struct First {
+    command: Pid,
+    estate: Option<Estate>,
+    around: Around,
 }
 
 /// The last steps of all.

@@ -42,12 +42,12 @@ impl Identity {
     }
 
     /// The same, and it is no zombie.
-    fn runs(self) -> bool {
+    pub(crate) fn runs(self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.started == self.started && !stat.zombie)
     }
 
     /// Sends it, and no other process, SIGKILL.
-    fn kill(self) {
+    pub(crate) fn kill(self) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
             && self.is_there()
@@ -66,6 +66,8 @@ pub(crate) struct Family {
     pub(crate) cgroup: Option<Cgroup>,
     /// Whether that first process is one of the runtime's, in a pid namespace where the kernel ends all others with it.
     pub(crate) apart: bool,
+    /// Whether it is one of the runtime's and stays when the command has ended: then it is none of the dyno's.
+    pub(crate) stays: bool,
 }
 
 impl Family {
@@ -152,6 +154,7 @@ impl Family {
             return others.filter(fellow).filter_map(Pid::from_raw).collect();
         }
         let session = self.leader.filter(|leader| leader.is_there()).map(|leader| leader.pid);
+        let pids = pids.filter(|pid| !self.stays || Some(*pid) != session);
         pids.filter(|pid| self.is_relative(*pid, session)).filter_map(Pid::from_raw).collect()
     }
 
@@ -215,7 +218,13 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let real = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
         let other = Identity { started: real.started - 1, ..real };
-        let family = Family { leader: Some(other), mark: "none/such".into(), cgroup: None, apart: false };
+        let family = Family {
+            leader: Some(other),
+            mark: "none/such".into(),
+            cgroup: None,
+            apart: false,
+            stays: false,
+        };
         assert_eq!(family.signal(Signal::KILL), 0);
         assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
@@ -226,7 +235,7 @@ mod tests {
     fn a_process_is_found_by_its_mark() {
         let mark = format!("test/{}", std::process::id());
         let mut child = std::process::Command::new("sleep").arg("60").env(MARK, &mark).spawn().unwrap();
-        let family = Family { leader: None, mark, cgroup: None, apart: false };
+        let family = Family { leader: None, mark, cgroup: None, apart: false, stays: false };
         assert_eq!(family.signal(Signal::KILL), 1);
         child.wait().unwrap();
     }

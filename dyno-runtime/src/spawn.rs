@@ -12,14 +12,17 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{ffi::OsStrExt as _, fs::FileExt as _},
     },
     path::PathBuf,
     time::Duration,
 };
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, pidfd_open, waitid},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest, unix::AsyncFd},
     net::{UnixStream, unix::pipe},
@@ -29,7 +32,8 @@ use crate::{
     init::{self, InitSpec, InitStep, Report},
     life::Exit,
     options::{InitProgram, Isolation},
-    sandbox::sys,
+    process::Identity,
+    sandbox::{first, sys},
 };
 
 /// `dyno-init` has no more time than this; its steps take milliseconds.
@@ -79,12 +83,20 @@ pub(crate) struct Embryo {
     output: [pipe::Receiver; 2],
 }
 
-/// The first process of a dyno, which is a child of this one and not reaped before it is waited for.
+/// The first process of a dyno. A child of this one is not reaped before that is asked for.
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
-    /// Where it writes how the command ended, if it is not the command itself.
-    told: Option<File>,
+    /// What it tells of the command, if it is not the command itself.
+    tells: Option<Tells>,
+    /// Whether this process started it.
+    child: bool,
+}
+
+/// How a first process tells that the command has ended ([`first::EXIT`], [`first::ENDED`]).
+struct Tells {
+    exit: File,
+    ended: AsyncFd<OwnedFd>,
 }
 
 /// A process that runs the app's command, and its output.
@@ -95,30 +107,35 @@ pub(crate) struct Launched {
 }
 
 impl Embryo {
-    /// Starts the process. It has no environment and no files but its streams, and `exit`, if it is to write there how
-    /// the command ended.
+    /// Starts the process. It has no environment and no files but its streams and, if the dyno is to outlive this process,
+    /// what [`first`] says it needs for that: `exit` is where it writes how the command ended.
     pub(crate) fn create(
         init: &OpenProgram,
         level: Isolation,
         exit: Option<File>,
     ) -> Result<Self, SpawnError> {
-        let made = |exit: Option<File>| -> io::Result<_> {
+        let made = || -> io::Result<_> {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
             ours.set_nonblocking(true)?;
-            let (stdout, their_stdout) = output_pipe()?;
-            let (stderr, their_stderr) = output_pipe()?;
-            let files =
-                [Some(theirs.into()), Some(their_stdout), Some(their_stderr), exit.map(OwnedFd::from)];
-            let files = files
-                .into_iter()
-                .flatten()
-                .map(|file| out_of_the_way(&file))
-                .collect::<io::Result<Vec<_>>>()?;
-            Ok((UnixStream::from_std(ours)?, [stdout, stderr], files))
+            let (stdout, their_stdout) = io::pipe()?;
+            let (stderr, their_stderr) = io::pipe()?;
+            let streams = [theirs.as_fd(), their_stdout.as_fd(), their_stderr.as_fd()];
+            let mut files = Vec::from(streams.map(out_of_the_way));
+            let mut tells = None;
+            if let Some(exit) = exit {
+                let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+                // In the order of their numbers there.
+                let estate = [exit.as_fd(), stdout.as_fd(), stderr.as_fd(), ended.as_fd()];
+                files.extend(estate.map(out_of_the_way));
+                tells = Some(Tells { exit, ended: watched(ended)? });
+            }
+            let output = [stdout, stderr].map(|ours| pipe::Receiver::from_owned_fd(ours.into()));
+            let [stdout, stderr] = output;
+            let files = files.into_iter().collect::<io::Result<Vec<_>>>()?;
+            Ok((UnixStream::from_std(ours)?, [stdout?, stderr?], files, tells))
         };
-        let told = exit.as_ref().map(File::try_clone).transpose().map_err(system("share a file"))?;
-        let (orders, output, files) = made(exit).map_err(system("make sockets and pipes"))?;
-        let process = Process { told, ..init.start(level, &files)? };
+        let (orders, output, files, tells) = made().map_err(system("make sockets and pipes"))?;
+        let process = Process { tells, ..init.start(level, &files)? };
         Ok(Self { orders, program: init.program.clone(), process, output })
     }
 
@@ -166,7 +183,7 @@ impl OpenProgram {
     pub(crate) fn open(init: &InitProgram) -> Self {
         let argument = |argument: &OsString| CString::new(argument.as_bytes()).unwrap_or_default();
         let arguments = [c"dyno-init".to_owned()].into_iter().chain(init.arguments.iter().map(argument));
-        let file = File::open(&init.program).and_then(|file| out_of_the_way(&file.into()));
+        let file = File::open(&init.program).and_then(|file| out_of_the_way(file.as_fd()));
         Self { program: init.program.clone(), arguments: arguments.collect(), file }
     }
 
@@ -195,7 +212,7 @@ fn again(error: &io::Error) -> io::Error {
 }
 
 /// The same file under a number that no standard stream has, even if this program was started without these.
-fn out_of_the_way(file: &OwnedFd) -> io::Result<OwnedFd> {
+fn out_of_the_way(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(file, 10)?)
 }
 
@@ -258,48 +275,84 @@ async fn converse(orders: &mut UnixStream, order: &LaunchOrder) -> io::Result<Ve
         .collect()
 }
 
-fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
-    let (ours, theirs) = io::pipe()?;
-    Ok((pipe::Receiver::from_owned_fd(ours.into())?, theirs.into()))
+fn watched(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    #[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor that it has no type for")]
+    // SAFETY: an `OwnedFd` is open and stays the same descriptor for as long as it lives; the `AsyncFd` owns it.
+    let watched = unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) };
+    Ok(watched?)
 }
 
 impl Process {
     fn watched(pid: Pid, pidfd: OwnedFd) -> io::Result<Self> {
-        #[expect(
-            unsafe_code,
-            reason = "tokio has no safe way to wait for a descriptor that it has no type for"
-        )]
-        // SAFETY: an `OwnedFd` is open and stays the same descriptor for as long as it lives; the `AsyncFd` owns it.
-        let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
-        Ok(Self { pid, pidfd: pidfd?, told: None })
+        Ok(Self { pid, pidfd: watched(pidfd)?, tells: None, child: true })
+    }
+
+    /// Takes over the first process of a dyno whose runtime was killed, with its output. `exit` is the file that it was
+    /// given.
+    ///
+    /// # Errors
+    /// It is not that process any more, or does not hold what it should.
+    #[expect(dead_code, reason = "the next step")]
+    pub(crate) fn adopt(leader: Identity, exit: File) -> io::Result<Launched> {
+        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+        let pid = Pid::from_raw(leader.pid).ok_or_else(gone)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        // Only now that its number cannot change hands any more is it worth asking.
+        if !leader.runs() {
+            return Err(gone());
+        }
+        let take = |number| pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty());
+        let [stdout, stderr] =
+            [take(first::STDOUT)?, take(first::STDERR)?].map(pipe::Receiver::from_owned_fd);
+        let tells = Some(Tells { exit, ended: watched(take(first::ENDED)?)? });
+        let process = Self { pid, pidfd: watched(pidfd)?, tells, child: false };
+        Ok(Launched { process, stdout: stdout?, stderr: stderr? })
     }
 
     /// Kills and reaps it.
     async fn end(&self) {
-        let _gone = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), rustix::process::Signal::KILL);
-        self.ended().await;
+        self.dismiss().await;
         self.reap();
     }
 
-    /// Waits until the process has ended. It stays as a zombie, so that its pid and session remain its own. Cancel safe.
-    pub(crate) async fn ended(&self) {
-        // The readiness of a pidfd stays; it is never cleared.
+    /// Ends the first process, once all that it holds is taken. Cancel safe.
+    pub(crate) async fn dismiss(&self) {
+        let _gone = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), rustix::process::Signal::KILL);
         let _readable = self.pidfd.readable().await;
+    }
+
+    /// Waits until the command has ended. If the first process is the command, it stays as a zombie, so that its pid and
+    /// session remain its own; otherwise it stays until [`Process::dismiss`]. Cancel safe.
+    pub(crate) async fn ended(&self) {
+        // The readiness of a pidfd stays, and so does that of an eventfd which nobody reads; it is never cleared.
+        let told = async {
+            match &self.tells {
+                Some(tells) => drop(tells.ended.readable().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            _readable = self.pidfd.readable() => {}
+        }
     }
 
     /// How the command ended; only after [`Process::ended`].
     pub(crate) fn peek(&self) -> Exit {
-        let own = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-        self.told.as_ref().and_then(told).unwrap_or(own)
+        let told = self.tells.as_ref().and_then(|tells| told(&tells.exit));
+        told.unwrap_or_else(|| self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))
     }
 
-    /// Lets its pid go; only after [`Process::ended`].
+    /// Lets its pid go; only after the process has ended.
     pub(crate) fn reap(&self) {
         self.wait(WaitIdOptions::EXITED);
     }
 
     fn wait(&self, options: WaitIdOptions) -> Exit {
-        use std::os::fd::AsFd as _;
+        if !self.child {
+            // Somebody else's child: it was killed before it could tell anything.
+            return Exit::Signal(libc::SIGKILL);
+        }
         let status = waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options | WaitIdOptions::NOHANG);
         match status {
             Ok(Some(status)) => match status.exit_status() {
@@ -318,8 +371,8 @@ impl Process {
     }
 }
 
-/// What the first process wrote; nothing if it was killed.
-fn told(file: &File) -> Option<Exit> {
+/// What a first process wrote; nothing if it was killed.
+pub(crate) fn told(file: &File) -> Option<Exit> {
     let mut bytes = [0; 64];
     let length = file.read_at(&mut bytes, 0).ok()?;
     serde_json::from_slice(bytes.get(..length)?).ok()

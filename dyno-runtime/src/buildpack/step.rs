@@ -112,7 +112,7 @@ impl<'o> Yard<'o> {
     pub(super) async fn run(&self, step: Step<'_>, say: Say<'_>) -> Result<Ended, StepError> {
         let mark = format!("{}/{}/{:016x}", self.options.instance, step.key, fastrand::u64(..));
         let cgroup = self.site.as_ref().map(|site| site.plan(&step.key));
-        let mut family = Family { leader: None, mark, cgroup, apart: false };
+        let mut family = Family { leader: None, mark, cgroup, apart: false, stays: false };
         let key = step.key.clone();
         let launched = self.launch(step, &mut family).await;
         let ended = match launched {

@@ -7,13 +7,16 @@ use std::{
 };
 
 use rustix::{
-    process::{DumpableBehavior, Pid, Resource, Rlimit, set_dumpable_behavior, setrlimit},
+    process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit},
     thread::{CapabilitySet, UnshareFlags},
 };
 
-use super::{Failed, InitStep, Order, SandboxSpec, Steps, execute, forbid_core_dumps, leave_stdin, tell};
+use super::{
+    Failed, First, InitStep, Order, SandboxSpec, Steps, execute, forbid_core_dumps, leave_stdin, tell,
+};
 use crate::sandbox::{
-    first, identity,
+    first::{self, Around, Estate},
+    identity,
     network::Machine,
     root::Root,
     ruleset,
@@ -29,9 +32,9 @@ pub(super) fn begin(
     runtime: &mut UnixStream,
     order: &Order,
     sandbox: &SandboxSpec,
+    estate: Option<Estate>,
     steps: Steps,
-) -> Result<(Pid, Option<File>), Failed> {
-    let exit = sys::take_file(3).map(File::from);
+) -> Result<First, Failed> {
     // The paths of its groups lead nowhere once it has left the machine.
     let open = |path| OpenOptions::new().write(true).open(path);
     let groups =
@@ -40,12 +43,12 @@ pub(super) fn begin(
     enter_root(sandbox, steps)?;
     let side = steps.take(InitStep::First, || {
         leave_stdin()?;
-        sys::block(&first::signals());
+        sys::block_all();
         sys::fork()
     })?;
     match side {
         Side::Child => {
-            drop(exit);
+            drop(estate);
             sys::reset_signals();
             let Err(failed) = become_command(runtime, order, sandbox, groups, steps);
             tell(runtime, &failed);
@@ -53,11 +56,12 @@ pub(super) fn begin(
         }
         Side::Parent(command) => {
             steps.take(InitStep::First, || {
+                first::leave_streams()?;
                 // Nobody in the dyno may look into it.
                 set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
                 first::give_up_rights()
             })?;
-            Ok((command, exit))
+            Ok(First { command, estate, around: Around::ItsDyno })
         }
     }
 }

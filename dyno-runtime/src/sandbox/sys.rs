@@ -244,12 +244,13 @@ pub(crate) fn next_signal(signals: &[libc::c_int]) -> libc::c_int {
     signal
 }
 
-/// Blocks these signals, so that they wait for [`next_signal`].
-pub(crate) fn block(signals: &[libc::c_int]) {
+/// Blocks all signals, so that they wait for [`next_signal`].
+pub(crate) fn block_all() {
     // SAFETY: the set is filled before it is read.
     unsafe {
-        let set = set_of(signals);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, ptr::null_mut());
     }
 }
 

@@ -118,6 +118,10 @@ impl<'a> Driver<'a> {
                 let exit = self.body.process.peek();
                 self.exit = Some(exit);
                 self.last_words().await;
+                if self.body.family.apart {
+                    // It holds nothing any more that is not taken, and without it none of the others is left.
+                    self.body.process.dismiss().await;
+                }
                 Happened::Input(Input::Exited(exit))
             }
             order = self.orders.recv(), if !self.told => {
@@ -245,7 +249,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Its first process is gone: what it wrote last should stand before the line that says so.
+    /// Its command is gone: what it wrote last should stand before the line that says so.
     async fn last_words(&mut self) {
         let all = async { while self.body.output.join_next().await.is_some() {} };
         let _others_still_write = timeout(OUTPUT_LIMIT, all).await;
@@ -256,6 +260,7 @@ impl<'a> Driver<'a> {
     }
 
     async fn end(mut self) -> News {
+        self.body.process.dismiss().await;
         self.body.process.reap();
         let all = async { while self.body.output.join_next().await.is_some() {} };
         if timeout(OUTPUT_LIMIT, all).await.is_err() {

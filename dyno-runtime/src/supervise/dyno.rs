@@ -187,7 +187,7 @@ impl Body {
         // Unguessable, so that no other program carries it by chance.
         let mark = format!("{}/{key}/{:016x}", house.options.instance, fastrand::u64(..));
         let cgroup = house.site.as_ref().map(|site| site.plan(&key));
-        let mut family = Family { leader: None, mark, cgroup, apart: quarters.is_some() };
+        let mut family = Family { leader: None, mark, cgroup, apart: quarters.is_some(), stays: true };
         match Self::steps(house, plan, &key, &mut family, quarters.as_ref()).await {
             Ok((Launched { process, stdout, stderr }, door)) => {
                 let mut output = JoinSet::new();
@@ -218,8 +218,8 @@ impl Body {
             None => None,
         };
         let order = order(house, plan, family, quarters.map(|own| (own, disk.as_ref())), door.as_ref())?;
-        let exit = quarters.map(|_| house.state.exit_file(key)).transpose()?;
-        let embryo = Embryo::create(&house.program, house.options.isolation, exit)?;
+        let exit = house.state.exit_file(key)?;
+        let embryo = Embryo::create(&house.program, house.options.isolation, Some(exit))?;
         family.leader = Identity::of(embryo.pid().as_raw_pid());
         if let Err(unwritten) = house.state.write(key, &Record::of(family, quarters)) {
             embryo.abandon().await;

@@ -63,13 +63,15 @@ pub(crate) struct Record {
     #[serde(default)]
     apart: bool,
     #[serde(default)]
+    stays: bool,
+    #[serde(default)]
     quarters: Option<Quarters>,
 }
 
 impl Record {
     pub(crate) fn of(family: &Family, quarters: Option<&Quarters>) -> Self {
-        let Family { leader, mark, cgroup, apart } = family.clone();
-        Self { boot: boot_id(), mark, leader, cgroup, apart, quarters: quarters.cloned() }
+        let Family { leader, mark, cgroup, apart, stays } = family.clone();
+        Self { boot: boot_id(), mark, leader, cgroup, apart, stays, quarters: quarters.cloned() }
     }
 }
 
@@ -148,9 +150,11 @@ impl StateDirectory {
     }
 }
 
-async fn sweep_one(Record { mark, leader, cgroup, apart, quarters, .. }: Record) -> bool {
-    let family = Family { leader, mark, cgroup, apart };
+async fn sweep_one(Record { mark, leader, cgroup, apart, stays, quarters, .. }: Record) -> bool {
+    let family = Family { leader, mark, cgroup, apart, stays };
     let killed = family.kill(KILL_LIMIT).await;
+    // Only now: by its session the others were found.
+    leader.into_iter().filter(|_| stays).for_each(Identity::kill);
     let cleared = quarters.is_none_or(|quarters| {
         quarters.remove().map_err(|error| tracing::warn!(%error, "quarters are left behind")).is_ok()
     });
@@ -200,7 +204,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(&options(directory.path())).unwrap();
         let own = Identity::of(i32::try_from(std::process::id()).unwrap());
-        let family = Family { leader: own, mark: "x".into(), cgroup: None, apart: false };
+        let family = Family { leader: own, mark: "x".into(), cgroup: None, apart: false, stays: false };
         state.write("old", &Record { boot: "another".into(), ..Record::of(&family, None) }).unwrap();
         fs::write(state.path("half"), b"{\"boot\":").unwrap();
         assert_eq!(state.sweep().await, Swept::default());
@@ -218,7 +222,7 @@ mod tests {
         while fs::read_to_string(&comm).unwrap().trim() != "sleep" {
             std::thread::yield_now();
         }
-        let family = Family { leader, mark: "x".into(), cgroup: None, apart: false };
+        let family = Family { leader, mark: "x".into(), cgroup: None, apart: false, stays: false };
         state.write("one", &Record::of(&family, None)).unwrap();
         assert_eq!(state.sweep().await, Swept { dynos: 1, stuck: 0 });
         assert!(!child.wait().unwrap().success());
