@@ -4,11 +4,12 @@
 //! - [`Buildpack`]: a directory with `bin/detect`, `bin/compile` and perhaps `bin/release`.
 //! - [`Release`]: what `bin/release` says.
 //!
-//! Within: [`step`] runs one program of a buildpack as a dyno; [`workshop`] is the directory where all of it happens;
-//! [`cache`] is what a buildpack keeps from one build of an app to the next.
+//! Within: [`step`] runs one program of a buildpack as a dyno; [`workshop`] is the directory where all of it happens, and
+//! [`places`] says where a step sees it; [`cache`] is what a buildpack keeps from one build of an app to the next.
 
 mod build;
 mod cache;
+mod places;
 mod release;
 mod step;
 mod workshop;

@@ -68,6 +68,13 @@ impl Default for RuntimeOptions {
     }
 }
 
+impl RuntimeOptions {
+    /// Below which directory dynos find their programs: at the level `Plain` they have the machine's.
+    pub(crate) fn programs(&self) -> &Path {
+        if self.isolation == Isolation::Plain { Path::new("/") } else { &self.sandbox.stack }
+    }
+}
+
 impl fmt::Debug for RuntimeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { instance, state_directory, init, cgroups, .. } = self;

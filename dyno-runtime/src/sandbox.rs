@@ -7,12 +7,14 @@
 //! - [`disk`]: a disk of its own, which it can fill. [`probe`]: what this machine allows, and what to do about it.
 //!
 //! In `dyno-init`, one step after the other:
-//! - [`root`]: its root directory, from mounts. [`idmap`]: the app's files become its user's.
+//! - [`root`]: its root directory, from mounts; [`content`]: what is at `/app` and `/tmp`. [`idmap`]: these files become
+//!   its user's.
 //! - [`network`]: its network, by [`netlink`] and [`nft`].
 //! - [`identity`]: its user, without rights. [`syscalls`]: the system calls it may make. [`ruleset`]: Landlock.
 //! - [`first`]: the first process, which buries the others and tells how the app ended.
 //! - [`sys`]: the system calls that no crate offers safely.
 
+pub(crate) mod content;
 pub(crate) mod disk;
 pub(crate) mod first;
 pub(crate) mod identity;

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fmt, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -14,8 +14,9 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Buildpack, Release, ReleaseError,
     cache::Cache,
+    places::{self, Places},
     release::MAX_RELEASE,
-    step::{Ended, ISOLATION, Say, Step, StepError, StepName, Yard},
+    step::{Ended, Say, Step, StepError, StepName, Yard},
     workshop::Workshop,
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     config_vars::ConfigVars,
     life::Exit,
     logs::Stream,
-    options::{BaseEnvironment, RuntimeOptions, shell},
+    options::{BaseEnvironment, Isolation, RuntimeOptions},
     slug::{PackOptions, Packed, SlugError, SlugHash, pack},
 };
 
@@ -51,7 +52,7 @@ pub struct BuildOptions {
     pub limits: Limits,
     /// Below which directory it happens. Default: the system's for temporary files.
     pub workshop: PathBuf,
-    /// How dynos are run: their groups, state. Build dynos always have the isolation `Plain` and the clean environment.
+    /// How dynos are run: their groups, state, how they are kept apart. The environment of build dynos is always the clean one.
     pub runtime: RuntimeOptions,
     /// How the slug is packed; what buildpacks say is added.
     pub slug: PackOptions,
@@ -127,6 +128,12 @@ pub enum BuildError {
         /// What is wrong with it.
         source: ReleaseError,
     },
+    /// Others could use what a build leaves there.
+    #[error(
+        "the cache {} is not for its owner alone, whom all belongs that a build leaves there; chmod 700 it, or give another --cache",
+        .0.display()
+    )]
+    OpenCache(PathBuf),
     /// Another build of this app.
     #[error("another build uses the cache {}; wait for it, or give this one another --cache", .0.display())]
     Busy(PathBuf),
@@ -204,14 +211,16 @@ pub async fn build(
     stop: watch::Receiver<bool>,
     say: &(dyn Fn(&[u8]) + Sync),
 ) -> Result<Built, BuildError> {
-    let cache = Cache::take(&options.cache)?;
+    let cache = Cache::take(&options.cache, options.runtime.isolation != Isolation::Plain)?;
     let until = Instant::now() + options.time;
     // From here on no other build of this app goes on.
     let yard = Yard::open(&options.runtime, options.limits, until, stop).await?;
     let workshop = Workshop::open(&options.workshop, options.slug.app.as_str())?;
     workshop.fill(&options.source, &options.slug.limits)?;
     workshop.tell(&options.config_vars)?;
-    let mut site = Site { options, workshop: &workshop, cache: &cache.directory, yard, say, exports: vec![] };
+    let cached = cache.directory.as_path();
+    let places = if yard.is_apart() { Places::of_dyno() } else { Places::of_machine(&workshop, cached) };
+    let mut site = Site { options, workshop: &workshop, cache: cached, places, yard, say, exports: vec![] };
     let chosen = site.detect().await?;
     let mut release = Release::default();
     for pack in &chosen {
@@ -238,7 +247,8 @@ struct Chosen {
     name: String,
     /// What its `bin/detect` calls the app.
     title: String,
-    directory: PathBuf,
+    /// In the directory of buildpacks.
+    directory: String,
 }
 
 /// Where the steps of one build are run.
@@ -246,9 +256,11 @@ struct Site<'b> {
     options: &'b BuildOptions,
     workshop: &'b Workshop,
     cache: &'b Path,
+    /// Where the steps see all of it.
+    places: Places,
     yard: Yard<'b>,
     say: &'b (dyn Fn(&[u8]) + Sync),
-    /// The `export` files of the buildpacks so far.
+    /// The `export` files of the buildpacks so far, as the steps see them.
     exports: Vec<PathBuf>,
 }
 
@@ -286,16 +298,17 @@ impl Site<'_> {
                 return Err(BuildError::Failed { pack: pack.name.clone(), step: StepName::Compile, exit });
             }
         }
-        let export = pack.directory.join("export");
-        if export.is_file() {
-            self.exports.push(export);
+        let export = Path::new(&pack.directory).join("export");
+        // It is read by the steps and not here; a link leads where they would come, too.
+        if fs::symlink_metadata(self.workshop.packs().join(&export)).is_ok_and(|found| !found.is_dir()) {
+            self.exports.push(self.places.packs.join(export));
         }
         Ok(())
     }
 
     async fn release(&self, pack: &Chosen) -> Result<Release, BuildError> {
         let step = StepName::Release;
-        if !pack.directory.join(step.to_string()).exists() {
+        if !self.workshop.packs().join(&pack.directory).join(step.to_string()).exists() {
             return Ok(Release::default());
         }
         let (exit, text) = self.listen(&pack.name, step, &pack.directory).await?;
@@ -310,7 +323,7 @@ impl Site<'_> {
         &self,
         pack: &str,
         step: StepName,
-        directory: &Path,
+        directory: &str,
     ) -> Result<(Exit, String), BuildError> {
         let heard = Mutex::new(String::new());
         let hear = |stream, line: &Bytes| match stream {
@@ -331,25 +344,22 @@ impl Site<'_> {
         &self,
         pack: &str,
         step: StepName,
-        directory: &Path,
+        directory: &str,
         say: Say<'_>,
     ) -> Result<Exit, BuildError> {
-        let program = directory.join(step.to_string());
-        let executable = rustix::fs::access(&program, rustix::fs::Access::EXEC_OK).is_ok();
-        if !executable || !program.is_file() {
-            let directory = directory.to_owned();
-            return Err(BuildError::NoProgram { pack: pack.to_owned(), step, directory });
-        }
-        let build = self.workshop.build();
-        let mut paths = vec![program, build.clone()];
-        if step == StepName::Compile {
-            paths.extend([self.cache.to_owned(), self.workshop.env()]);
+        let program = Path::new(directory).join(step.to_string());
+        self.check(pack, step, &program)?;
+        let mut paths = vec![self.places.packs.join(program), self.places.build.clone()];
+        let compiling = (step == StepName::Compile).then_some(directory);
+        if compiling.is_some() {
+            paths.extend([self.places.cache.clone(), self.places.env.clone()]);
         }
         let order = Step {
             key: format!("build.{}", step.to_string().replace('/', "-")),
             argv: self.argv(&paths),
-            directory: &build,
+            directory: &self.places.build,
             environment: self.environment(),
+            content: places::content(self.workshop, self.cache, compiling),
         };
         match self.yard.run(order, say).await? {
             Ended::Exit(exit) => Ok(exit),
@@ -360,20 +370,31 @@ impl Site<'_> {
         }
     }
 
+    /// Whether there is such a program.
+    fn check(&self, pack: &str, step: StepName, program: &Path) -> Result<(), BuildError> {
+        let program = self.workshop.packs().join(program);
+        let executable = rustix::fs::access(&program, rustix::fs::Access::EXEC_OK).is_ok();
+        if executable && program.is_file() {
+            return Ok(());
+        }
+        let directory = program.parent().and_then(Path::parent).unwrap_or(&program).to_owned();
+        Err(BuildError::NoProgram { pack: pack.to_owned(), step, directory })
+    }
+
     /// Paths of ours and nothing else: no secret is in an argument list.
     fn argv(&self, paths: &[PathBuf]) -> Vec<String> {
         let text = |path: &PathBuf| path.to_string_lossy().into_owned();
-        let shell = [shell(Path::new("/")), "-c", WITH_EXPORTS, "buildpack"].map(str::to_owned);
+        let shell = [self.yard.shell(), "-c", WITH_EXPORTS, "buildpack"].map(str::to_owned);
         let exports = self.exports.iter().map(text).chain(["--".to_owned()]);
         shell.into_iter().chain(exports).chain(paths.iter().map(text)).collect()
     }
 
     /// The clean one, and what the contract says. Config vars are in their files only.
     fn environment(&self) -> Vec<(OsString, OsString)> {
-        let mut variables = BaseEnvironment::Clean.variables(ISOLATION);
+        let mut variables = BaseEnvironment::Clean.variables(self.options.runtime.isolation);
         let own = [
-            ("HOME", Some(self.workshop.home().into_os_string())),
-            ("TMPDIR", Some(self.workshop.tmp().into_os_string())),
+            ("HOME", Some(self.places.home.clone().into_os_string())),
+            ("TMPDIR", Some(self.places.tmp.clone().into_os_string())),
             ("STACK", Some(self.options.slug.stack.clone().into())),
             ("SOURCE_VERSION", self.options.slug.source_version.clone().map(Into::into)),
         ];

@@ -1,8 +1,9 @@
 //! What buildpacks keep from one build of an app to the next: one directory for each app, bounded.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
     io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,9 +17,16 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Takes it.
-    pub(super) fn take(directory: &Path) -> Result<Self, BuildError> {
-        fs::create_dir_all(directory).map_err(BuildError::file("make the directory", directory))?;
+    /// Takes it. `private`: what a build leaves there belongs to whoever builds, so nobody else may get at it: it could be a
+    /// program with the set-user-ID bit.
+    pub(super) fn take(directory: &Path, private: bool) -> Result<Self, BuildError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(BuildError::file("make the directory", directory))?;
+        let found = fs::metadata(directory).map_err(BuildError::file("look at", directory))?;
+        let ours = found.uid() == rustix::process::geteuid().as_raw();
+        if private && (!ours || found.mode() & 0o077 != 0) {
+            return Err(BuildError::OpenCache(directory.to_owned()));
+        }
         let directory = fs::canonicalize(directory).map_err(BuildError::file("look at", directory))?;
         let lock = File::open(&directory).map_err(BuildError::file("open", &directory))?;
         match lock.try_lock() {

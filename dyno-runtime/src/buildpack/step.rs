@@ -10,19 +10,18 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+use super::places::IN_ROOT;
 use crate::{
     cgroup::{CgroupError, Enforcement, Limits, Role, Site},
     init::InitSpec,
     life::Exit,
     logs::{Lines, Stream},
-    options::{Isolation, RuntimeOptions},
+    options::{Isolation, RuntimeOptions, shell},
     process::{Family, Identity, MARK},
+    sandbox::{content::Content, quarters::Quarters, walls::Walls},
     spawn::{Embryo, LaunchOrder, Launched, OpenProgram, SpawnError},
     supervise::{KILL_LIMIT, OUTPUT_LIMIT, Record, StateDirectory, StateError, find_site, remove_group},
 };
-
-/// Of every step, whatever level the app's dynos have: one that is kept apart sees neither BUILD nor CACHE nor ENV.
-pub(super) const ISOLATION: Isolation = Isolation::Plain;
 
 /// Which program of a buildpack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +67,17 @@ pub enum StepError {
     /// Its process.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// The level of isolation that is wanted cannot be had.
+    #[error("isolation {isolation} cannot be had: {source}")]
+    Isolation {
+        /// The level.
+        isolation: Isolation,
+        /// Why.
+        source: io::Error,
+    },
+    /// A user and a directory of its own.
+    #[error("no quarters: {0}")]
+    Quarters(#[source] io::Error),
 }
 
 /// Where steps are run, one after the other.
@@ -76,6 +86,7 @@ pub(super) struct Yard<'o> {
     program: OpenProgram,
     state: StateDirectory,
     site: Option<Site>,
+    walls: Option<Walls>,
     limits: Limits,
     until: Instant,
     stop: watch::Receiver<bool>,
@@ -87,6 +98,8 @@ pub(super) struct Step<'s> {
     pub(super) argv: Vec<String>,
     pub(super) directory: &'s Path,
     pub(super) environment: Vec<(OsString, OsString)>,
+    /// What it finds, and where, if it is kept apart.
+    pub(super) content: Content,
 }
 
 /// Who hears what a step writes, line by line.
@@ -102,45 +115,98 @@ impl<'o> Yard<'o> {
     ) -> Result<Self, StepError> {
         let state = StateDirectory::open(options)?;
         state.sweep().await;
-        let site = find_site(options)?;
         let program = OpenProgram::open(&options.init);
-        Ok(Self { options, program, state, site, limits, until, stop })
+        // What fails from here on leaves nothing.
+        let mut yard = Self { options, program, state, site: None, walls: None, limits, until, stop };
+        yard.site = find_site(options)?;
+        let isolation = options.isolation;
+        yard.walls = Walls::raise_with(options, &StateDirectory::of(options), &IN_ROOT)
+            .map_err(|source| StepError::Isolation { isolation, source })?;
+        Ok(yard)
+    }
+
+    /// Whether steps have a root of their own.
+    pub(super) fn is_apart(&self) -> bool {
+        self.walls.is_some()
+    }
+
+    /// The shell that steps have.
+    pub(super) fn shell(&self) -> &'static str {
+        shell(self.options.programs())
     }
 
     /// Runs it to its end. When it returns, none of its processes is left. Not cancel safe: what is left of a step that
     /// was cancelled is removed by the next build of the same app.
     pub(super) async fn run(&self, step: Step<'_>, say: Say<'_>) -> Result<Ended, StepError> {
-        let mark = format!("{}/{}/{:016x}", self.options.instance, step.key, fastrand::u64(..));
-        let cgroup = self.site.as_ref().map(|site| site.plan(&step.key));
-        let mut family = Family { leader: None, mark, cgroup, apart: false, stays: false };
         let key = step.key.clone();
-        let launched = self.launch(step, &mut family).await;
+        let quarters = self.walls.as_ref().map(|walls| walls.quarters(&key)).transpose();
+        let quarters = quarters.map_err(StepError::Quarters)?;
+        let mark = format!("{}/{key}/{:016x}", self.options.instance, fastrand::u64(..));
+        let cgroup = self.site.as_ref().map(|site| site.plan(&key));
+        let apart = quarters.is_some();
+        let mut family = Family { leader: None, mark, cgroup, apart, stays: apart };
+        let launched = self.launch(step, &mut family, quarters.as_ref()).await;
         let ended = match launched {
             Ok(launched) => Ok(self.watch(launched, &family, say).await),
             Err(error) => Err(error),
         };
-        if let Some(cgroup) = &family.cgroup
-            && let Err(error) = remove_group(cgroup).await
-        {
-            tracing::warn!(%error, "a cgroup is left behind");
-            return ended;
+        if let Err(error) = self.discard(&family, quarters.as_ref()).await {
+            // Its record stays, so that the next build tries again.
+            tracing::warn!(%error, "something of a build is left behind");
+        } else {
+            self.state.remove(&key);
         }
-        self.state.remove(&key);
         ended
     }
 
-    async fn launch(&self, step: Step<'_>, family: &mut Family) -> Result<Launched, StepError> {
+    async fn discard(&self, family: &Family, quarters: Option<&Quarters>) -> Result<(), StepError> {
+        if let Some(cgroup) = &family.cgroup {
+            remove_group(cgroup).await?;
+        }
+        quarters.map_or(Ok(()), Quarters::remove).map_err(StepError::Quarters)
+    }
+
+    async fn launch(
+        &self,
+        step: Step<'_>,
+        family: &mut Family,
+        quarters: Option<&Quarters>,
+    ) -> Result<Launched, StepError> {
         let key = step.key.clone();
-        self.state.write(&key, &Record::of(family, None))?;
+        self.state.write(&key, &Record::of(family, quarters))?;
         self.make_group(family).await?;
-        let order = order(step, family)?;
-        let embryo = Embryo::create(&self.program, ISOLATION, None)?;
+        let order = self.order(step, family, quarters)?;
+        let exit = quarters.map(|_| self.state.exit_file(&key)).transpose()?;
+        let embryo = Embryo::create(&self.program, self.options.isolation, exit)?;
         family.leader = Identity::of(embryo.pid().as_raw_pid());
-        if let Err(unwritten) = self.state.write(&key, &Record::of(family, None)) {
+        if let Err(unwritten) = self.state.write(&key, &Record::of(family, quarters)) {
             embryo.abandon().await;
             return Err(unwritten.into());
         }
         Ok(embryo.launch(&order).await?)
+    }
+
+    /// What `dyno-init` is told.
+    fn order(
+        &self,
+        step: Step<'_>,
+        family: &Family,
+        quarters: Option<&Quarters>,
+    ) -> Result<LaunchOrder, StepError> {
+        let apart = self.walls.as_ref().zip(quarters);
+        let sandbox = apart.map(|(walls, own)| walls.spec_with(own, None, step.content, "build".to_owned()));
+        let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
+        let spec = InitSpec {
+            join: join.unwrap_or_default(),
+            directory: step.directory.to_owned(),
+            argv: step.argv,
+            environment: 0,
+            sandbox: sandbox.transpose().map_err(StepError::Quarters)?,
+            fail: self.options.sandbox.fail,
+        };
+        let mut environment = step.environment;
+        environment.push((MARK.into(), family.mark.clone().into()));
+        Ok(LaunchOrder::new(spec, environment)?)
     }
 
     async fn make_group(&self, family: &mut Family) -> Result<(), CgroupError> {
@@ -178,7 +244,7 @@ impl<'o> Yard<'o> {
         if !silent {
             let _somebody_left_with_the_pipe = timeout(OUTPUT_LIMIT, output).await;
         }
-        process.ended().await;
+        process.dismiss().await;
         let exit = process.peek();
         process.reap();
         cut.unwrap_or(Ended::Exit(exit))
@@ -186,28 +252,14 @@ impl<'o> Yard<'o> {
 }
 
 impl Drop for Yard<'_> {
-    /// The place of the groups goes, too, while no other build of the app can use it.
+    /// The place of the groups and that of the records go, too, while no other build of the app can use them.
     fn drop(&mut self) {
         if let Some(site) = &self.site {
             site.tidy();
         }
+        self.walls = None;
+        self.state.vanish();
     }
-}
-
-/// What `dyno-init` is told.
-fn order(step: Step<'_>, family: &Family) -> Result<LaunchOrder, SpawnError> {
-    let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
-    let spec = InitSpec {
-        join: join.unwrap_or_default(),
-        directory: step.directory.to_owned(),
-        argv: step.argv,
-        environment: 0,
-        sandbox: None,
-        fail: None,
-    };
-    let mut environment = step.environment;
-    environment.push((MARK.into(), family.mark.clone().into()));
-    LaunchOrder::new(spec, environment)
 }
 
 /// All that comes from a pipe. It is not read faster than it is heard, so nothing is lost.

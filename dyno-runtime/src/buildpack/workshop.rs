@@ -40,9 +40,13 @@ impl Workshop {
             let made = DirBuilder::new().mode(0o700).create(directory);
             made.map_err(BuildError::file("make the directory", directory))?;
         }
-        let packs = workshop.root.join("packs");
+        let packs = workshop.packs();
         fs::create_dir(&packs).map_err(BuildError::file("make the directory", packs))?;
         Ok(workshop)
+    }
+
+    pub(super) fn packs(&self) -> PathBuf {
+        self.root.join("packs")
     }
 
     pub(super) fn build(&self) -> PathBuf {
@@ -67,11 +71,12 @@ impl Workshop {
         copy(source, &self.build(), &ignored, limits)
     }
 
-    /// Copies a buildpack, and says where it is now.
-    pub(super) fn bring(&self, nth: usize, pack: &Buildpack) -> Result<PathBuf, BuildError> {
+    /// Copies a buildpack, and says what its directory in [`Self::packs`] is called.
+    pub(super) fn bring(&self, nth: usize, pack: &Buildpack) -> Result<String, BuildError> {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         let name: String = pack.name.chars().map(plain).take(40).collect();
-        let to = self.root.join("packs").join(format!("{nth}-{name}"));
+        let name = format!("{nth}-{name}");
+        let to = self.packs().join(&name);
         fs::create_dir(&to).map_err(BuildError::file("make the directory", &to))?;
         match &pack.from {
             PackSource::Directory(from) => copy(from, &to, &Ignored::nothing(), &SlugLimits::default())?,
@@ -80,7 +85,7 @@ impl Workshop {
                 written.map_err(BuildError::file("write", &to))?;
             }
         }
-        Ok(to)
+        Ok(name)
     }
 
     /// Writes config vars where a buildpack reads them.

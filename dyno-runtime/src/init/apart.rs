@@ -82,7 +82,7 @@ fn enter_root(sandbox: &SandboxSpec, steps: Steps) -> Result<(), Failed> {
     steps.take(InitStep::Stack, || root.programs())?;
     steps.take(InitStep::Devices, || root.dev())?;
     steps.take(InitStep::Proc, || root.proc())?;
-    steps.take(InitStep::App, || root.app())?;
+    steps.take(InitStep::App, || root.content())?;
     steps.take(InitStep::Pivot, || root.enter())
 }
 

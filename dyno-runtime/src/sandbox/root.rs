@@ -4,22 +4,19 @@
 //! following a link; what an app's directory contains decides nothing. The app's files are only ever at `/app`.
 //!
 //! - [`Root::attach`]: the skeleton, read-only, then the stack. [`Root::programs`], [`Root::proc`], [`Root::dev`],
-//!   [`Root::app`]: what belongs there. [`Root::enter`]: it becomes the root, and the old one is gone.
+//!   `content` (in [`super::content`]): what belongs there. [`Root::enter`]: it becomes the root, and the old one is gone.
 
 use std::{
     ffi::CStr,
-    fs, io,
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chmodat, chownat, makedev, mkdirat,
-        mknodat, openat, openat2, symlinkat,
+        AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, makedev, mkdirat, mknodat, openat,
+        openat2, symlinkat,
     },
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -30,14 +27,14 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    idmap,
+    content::Content,
     sys::{self, Attributes},
 };
 
-const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
-const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
-const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
-const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+pub(super) const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+pub(super) const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+pub(super) const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
+pub(super) const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 
 /// Of `/proc`: what tells about the machine or changes it.
 const MASKED: [&str; 10] = [
@@ -56,7 +53,7 @@ const EMPTIED: [&str; 2] = ["proc/acpi", "proc/scsi"];
 const READ_ONLY: [&str; 4] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys"];
 
 /// Where the dyno's disk is mounted for a moment.
-const DISK: &str = "mnt";
+pub(super) const DISK: &str = "mnt";
 
 /// Character devices: name, major and minor number.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -71,11 +68,11 @@ pub struct RootSpec {
     pub mountpoint: PathBuf,
     /// What is mounted read-only, and below which name.
     pub stack: Vec<(PathBuf, String)>,
-    /// The app's files; the dyno sees them at `/app` and may change its copy.
-    pub app: PathBuf,
-    /// A directory of the dyno's own, on a disk, with `upper`, `work`, `tmp`, `passwd` and `group`.
+    /// What is at `/app` and `/tmp`, and where it may write.
+    pub content: Content,
+    /// A directory of the dyno's own, on a disk, with `passwd` and `group`, and perhaps what it writes.
     pub scratch: PathBuf,
-    /// A file with an ext4 file system that holds `upper`, `work` and `tmp` instead: the dyno can fill it, and no more.
+    /// A device with an ext4 file system for what it writes instead: the dyno can fill it, and no more.
     pub disk: Option<PathBuf>,
     /// The number of the dyno's user.
     pub user: u32,
@@ -87,11 +84,12 @@ pub struct RootSpec {
 
 /// A root that is being built.
 pub(crate) struct Root<'a> {
-    spec: &'a RootSpec,
+    pub(super) spec: &'a RootSpec,
     root: OwnedFd,
     /// The stack's directories, taken hold of before anything was mounted.
     programs: Vec<(OwnedFd, &'a str)>,
-    app: OwnedFd,
+    /// The directories of the content, in its order, as far as they are not on the dyno's own disk.
+    pub(super) content: Vec<OwnedFd>,
 }
 
 impl<'a> Root<'a> {
@@ -107,7 +105,8 @@ impl<'a> Root<'a> {
         let at =
             openat(CWD, &spec.mountpoint, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         put(root.as_fd(), at.as_fd())?;
-        Ok(Self { spec, root, programs, app: hold(&spec.app)? })
+        let content = spec.outside().into_iter().map(hold).collect::<io::Result<_>>()?;
+        Ok(Self { spec, root, programs, content })
     }
 
     /// A place below the root; no link leads there.
@@ -116,7 +115,7 @@ impl<'a> Root<'a> {
         Ok(openat2(&self.root, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), no_links)?)
     }
 
-    fn put(&self, mount: &OwnedFd, name: &str) -> io::Result<()> {
+    pub(super) fn put(&self, mount: &OwnedFd, name: &str) -> io::Result<()> {
         put(mount.as_fd(), self.place(name)?.as_fd())
     }
 
@@ -192,69 +191,6 @@ impl<'a> Root<'a> {
         mount_read_only(&dev)
     }
 
-    /// The app's files under a layer of the dyno's own, and `/tmp`.
-    pub(crate) fn app(&self) -> io::Result<()> {
-        let scratch = self.scratch()?;
-        if self.spec.disk.is_some() {
-            // The layer that is written to must be mounted somewhere while the overlay is made.
-            self.put(&scratch, DISK)?;
-        }
-        for (name, mode) in [("upper", 0o755), ("work", 0o700), ("tmp", 0o1777)] {
-            mkdirat(&scratch, name, Mode::from_raw_mode(mode))?;
-            chmodat(&scratch, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
-        }
-        if !self.spec.within {
-            let (user, group) = (Uid::from_raw(self.spec.user), Gid::from_raw(self.spec.user));
-            chownat(&scratch, "upper", Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
-            self.as_the_dynos()?;
-        }
-        // An overlay accepts no directory that is not mounted somewhere; under the overlay it is out of sight.
-        self.put(&self.app, "app")?;
-        let below = |directory: &str| -> io::Result<OwnedFd> {
-            Ok(openat(&scratch, directory, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
-        };
-        let (upper, work) = (below("upper")?, below("work")?);
-        let layer = |fd: &OwnedFd| format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd));
-        let (lower, upper, work) = (layer(&self.app), layer(&upper), layer(&work));
-        let mut settings = vec![("lowerdir", lower.as_str()), ("upperdir", &upper), ("workdir", &work)];
-        settings.extend([("volatile", "")]);
-        if self.spec.within {
-            settings.push(("userxattr", ""));
-        }
-        let overlay = file_system(c"overlay", &settings, NOSUID | NODEV)?;
-        self.put(&overlay, "app")?;
-        let tmp = copy_of(scratch.as_fd(), Path::new("tmp"))?;
-        set(&tmp, NOSUID | NODEV)?;
-        self.put(&tmp, "tmp")?;
-        for name in ["passwd", "group"] {
-            let file = copy_of(CWD, &self.spec.scratch.join(name))?;
-            set(&file, RDONLY | NOSUID | NODEV | NOEXEC)?;
-            self.put(&file, &format!("etc/{name}"))?;
-        }
-        Ok(())
-    }
-
-    /// Where the dyno's own files are: its directory, or a disk of its own.
-    fn scratch(&self) -> io::Result<OwnedFd> {
-        let Some(device) = &self.spec.disk else {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            return Ok(openat(CWD, &self.spec.scratch, flags, Mode::empty())?);
-        };
-        let source = device.to_string_lossy();
-        file_system(c"ext4", &[("source", &source)], NOSUID | NODEV)
-    }
-
-    /// What belongs to the owner of the app's directory belongs to the dyno's user, as seen from here.
-    fn as_the_dynos(&self) -> io::Result<()> {
-        let owner = fs::metadata(&self.spec.app)?;
-        let proc = file_system(c"proc", &[], NOSUID | NODEV | NOEXEC)?;
-        let owners = idmap::namespace(proc.as_fd(), (owner.uid(), owner.gid()), self.spec.user)?;
-        sys::set_attributes(
-            self.app.as_fd(),
-            Attributes { set: RDONLY | NOSUID | NODEV, owners: Some(owners.as_fd()) },
-        )
-    }
-
     /// Makes it the root, and the old root unreachable.
     pub(crate) fn enter(self) -> io::Result<()> {
         rustix::process::fchdir(&self.root)?;
@@ -269,7 +205,7 @@ impl<'a> Root<'a> {
 }
 
 /// A file system of its own, not mounted yet. A setting without a value is a flag.
-fn file_system(kind: &CStr, settings: &[(&str, &str)], attributes: u64) -> io::Result<OwnedFd> {
+pub(super) fn file_system(kind: &CStr, settings: &[(&str, &str)], attributes: u64) -> io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in settings {
         match *value {
@@ -283,7 +219,7 @@ fn file_system(kind: &CStr, settings: &[(&str, &str)], attributes: u64) -> io::R
 }
 
 /// A copy of a mount from `path` on, with all that is mounted below it; the same files.
-fn copy_of(at: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn copy_of(at: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
@@ -291,7 +227,7 @@ fn copy_of(at: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(at, path, flags)?)
 }
 
-fn set(mount: &OwnedFd, attributes: u64) -> io::Result<()> {
+pub(super) fn set(mount: &OwnedFd, attributes: u64) -> io::Result<()> {
     sys::set_attributes(mount.as_fd(), Attributes { set: attributes, owners: None })
 }
 

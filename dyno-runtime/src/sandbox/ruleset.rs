@@ -14,8 +14,8 @@ use landlock::{
 /// The newest version whose rights are known here.
 const KNOWN: ABI = ABI::V6;
 
-/// Where a dyno may write.
-const OWN: [&str; 4] = ["/app", "/tmp", "/dev", "/proc"];
+/// Where a dyno may write; the last three are there while it is a step of a build.
+const OWN: [&str; 7] = ["/app", "/tmp", "/dev", "/proc", "/build", "/cache", "/buildpacks"];
 
 /// Restricts this process and all that come from it. How far the kernel went along.
 ///

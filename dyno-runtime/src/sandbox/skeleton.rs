@@ -73,16 +73,16 @@ pub(crate) struct Skeleton {
 }
 
 impl Skeleton {
-    /// Builds it at `root`, in place of one that is there.
+    /// Builds it at `root`, in place of one that is there. Besides the usual places there are `more`.
     ///
     /// # Errors
     /// A file or directory that cannot be made or read, with its path.
-    pub(crate) fn make(root: PathBuf, stack: &Path) -> io::Result<Self> {
+    pub(crate) fn make(root: PathBuf, stack: &Path, more: &[&str]) -> io::Result<Self> {
         match fs::remove_dir_all(&root) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(naming(&root, &error)),
             _ => {}
         }
-        for place in [Path::new("")].into_iter().chain(PLACES.iter().map(Path::new)) {
+        for place in [""].iter().chain(&PLACES).chain(more) {
             let path = root.join(place);
             let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&path);
             made.and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
@@ -195,11 +195,18 @@ mod tests {
         let root = place.path().join("skeleton");
         // Twice: the second one takes the place of the first.
         for _ in 0..2 {
-            let made = Skeleton::make(root.clone(), stack.path()).unwrap();
+            let made = Skeleton::make(root.clone(), stack.path(), &["more"]).unwrap();
             assert_eq!(made.stack, [(stack.path().join("usr"), "usr".to_owned())]);
         }
         let has = |path: &str| fs::symlink_metadata(root.join(path)).is_ok();
-        assert!(has("bin") && has("usr") && has("app") && has("etc/services") && has("etc/ssl/certs"));
+        assert!(
+            has("bin")
+                && has("usr")
+                && has("app")
+                && has("more")
+                && has("etc/services")
+                && has("etc/ssl/certs")
+        );
         assert!(!has("etc/ssl/private") && !has("etc/shadow") && !has("etc/secrets"));
     }
 }

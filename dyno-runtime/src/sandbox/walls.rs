@@ -13,6 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    content::Content,
     disk::{Disk, Disks},
     identity,
     network::NetworkSpec,
@@ -58,6 +59,18 @@ impl Walls {
     /// # Errors
     /// What is missing, in words.
     pub(crate) fn raise(options: &RuntimeOptions, state: &Path) -> io::Result<Option<Self>> {
+        Self::raise_with(options, state, &[])
+    }
+
+    /// The same; there are also these `places` to mount to.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub(crate) fn raise_with(
+        options: &RuntimeOptions,
+        state: &Path,
+        places: &[&str],
+    ) -> io::Result<Option<Self>> {
         let level = options.isolation;
         if level == Isolation::Plain {
             return Ok(None);
@@ -75,7 +88,7 @@ impl Walls {
         let sandbox = options.sandbox.clone();
         let mountpoint = state.join("mountpoint");
         DirBuilder::new().recursive(true).mode(0o700).create(&mountpoint)?;
-        let skeleton = Skeleton::make(state.join("root"), &sandbox.stack)?;
+        let skeleton = Skeleton::make(state.join("root"), &sandbox.stack, places)?;
         let scratch = sandbox.scratch.clone().unwrap_or_else(default_scratch).join(&options.instance);
         // The last runtime's dynos are gone, and so may be what they wrote.
         remove_tree(&scratch)?;
@@ -131,6 +144,21 @@ impl Walls {
         app: &Path,
         hostname: String,
     ) -> io::Result<SandboxSpec> {
+        let app = std::fs::canonicalize(app).unwrap_or_else(|_| app.to_owned());
+        self.spec_with(quarters, disk, Content::App(app), hostname)
+    }
+
+    /// The same, with any content.
+    ///
+    /// # Errors
+    /// Its directory cannot be made.
+    pub(crate) fn spec_with(
+        &self,
+        quarters: &Quarters,
+        disk: Option<&Disk>,
+        content: Content,
+        hostname: String,
+    ) -> io::Result<SandboxSpec> {
         let user = quarters.user();
         let shown = user.unwrap_or(identity::WITHIN);
         quarters.furnish(shown, shell(&self.sandbox.stack))?;
@@ -138,7 +166,7 @@ impl Walls {
             skeleton: self.skeleton.root.clone(),
             mountpoint: self.mountpoint.clone(),
             stack: self.skeleton.stack.clone(),
-            app: std::fs::canonicalize(app).unwrap_or_else(|_| app.to_owned()),
+            content,
             scratch: quarters.scratch.clone(),
             disk: disk.map(|disk| disk.device.clone()),
             user: shown,

@@ -246,7 +246,7 @@ fn order(
     let spec = InitSpec {
         join: join.unwrap_or_default(),
         directory: sandbox.as_ref().map_or_else(|| definition.directory.clone(), |_| "/app".into()),
-        argv: profile::argv(shell(&house.options.sandbox.stack), &plan.command, definition.profile),
+        argv: profile::argv(shell(house.options.programs()), &plan.command, definition.profile),
         environment: 0,
         sandbox,
         fail: house.options.sandbox.fail,

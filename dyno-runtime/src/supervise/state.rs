@@ -48,6 +48,7 @@ fn failed(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateErr
 /// The state directory, held by this runtime.
 #[derive(Debug)]
 pub(crate) struct StateDirectory {
+    directory: PathBuf,
     dynos: PathBuf,
     _lock: File,
 }
@@ -84,19 +85,43 @@ impl StateDirectory {
     /// Makes the directory if need be, and takes its lock.
     pub(crate) fn open(options: &RuntimeOptions) -> Result<Self, StateError> {
         let directory = Self::of(options);
-        let dynos = directory.join("dynos");
-        DirBuilder::new().recursive(true).mode(0o700).create(&dynos).map_err(failed("create", &dynos))?;
-        let owner = fs::metadata(&directory).map_err(failed("read", &directory))?.uid();
-        if owner != rustix::process::geteuid().as_raw() {
-            return Err(StateError::Foreign(directory));
-        }
+        let make = |path: &Path| {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(failed("create", path))
+        };
         let lock_path = directory.join("lock");
-        let lock = File::create(&lock_path).map_err(failed("create", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { dynos, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StateError::InUse(directory)),
-            Err(TryLockError::Error(source)) => Err(failed("lock", &lock_path)(source)),
+        let lock = loop {
+            make(&directory)?;
+            let owner = fs::metadata(&directory).map_err(failed("read", &directory))?.uid();
+            if owner != rustix::process::geteuid().as_raw() {
+                return Err(StateError::Foreign(directory));
+            }
+            let lock = match File::create(&lock_path) {
+                // Who had it takes it away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                made => made.map_err(failed("create", &lock_path))?,
+            };
+            match lock.try_lock() {
+                // Whose directory vanished has a lock that nobody else will ever see.
+                Ok(()) if is_at(&lock, &lock_path) => break lock,
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(StateError::InUse(directory)),
+                Err(TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
+            }
+        };
+        let dynos = directory.join("dynos");
+        make(&dynos)?;
+        Ok(Self { directory, dynos, _lock: lock })
+    }
+
+    /// Removes the directory, unless something is written down in it. For who will not come back.
+    pub(crate) fn vanish(&self) {
+        if fs::remove_dir(&self.dynos).is_err() {
+            return;
         }
+        let _not_made = fs::remove_dir(self.directory.join("mountpoint"));
+        let _next_time = fs::remove_file(self.directory.join("lock"));
+        let _next_time = fs::remove_dir(&self.directory);
     }
 
     /// Writes down a dyno, whole or not at all.
@@ -150,6 +175,12 @@ impl StateDirectory {
     }
 }
 
+/// Whether this file is what is at that path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().map(inode).ok() == fs::symlink_metadata(path).map(inode).ok()
+}
+
 async fn sweep_one(Record { mark, leader, cgroup, apart, stays, quarters, .. }: Record) -> bool {
     let family = Family { leader, mark, cgroup, apart, stays };
     let killed = family.kill(KILL_LIMIT).await;
@@ -197,6 +228,24 @@ mod tests {
         assert!(matches!(StateDirectory::open(&options(directory.path())), Err(StateError::InUse(_))));
         drop(held);
         StateDirectory::open(&options(directory.path())).unwrap();
+    }
+
+    #[test]
+    fn a_state_directory_vanishes_when_nothing_is_written_down_in_it_and_its_lock_is_nobodys_then() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("state");
+        let state = StateDirectory::open(&options(&directory)).unwrap();
+        let family = Family { leader: None, mark: "x".into(), cgroup: None, apart: false, stays: false };
+        state.write("one", &Record::of(&family, None)).unwrap();
+        state.vanish();
+        assert!(directory.join("dynos/one.json").exists());
+        state.remove("one");
+        state.vanish();
+        assert!(!directory.exists());
+        // The next one has a lock of its own, also while the first one still holds what it had.
+        let next = StateDirectory::open(&options(&directory)).unwrap();
+        assert!(matches!(StateDirectory::open(&options(&directory)), Err(StateError::InUse(_))));
+        drop((state, next));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
 
 use busbar_registry::AppName;
 use dyno_runtime::{
-    ConfigVars, Enforcement, app_json,
+    ConfigVars, Enforcement, Size, app_json,
     buildpack::{BuildOptions, Buildpack, build as run_buildpacks},
     slug::PackOptions,
 };
@@ -80,8 +80,10 @@ fn options(flags: Build) -> Result<BuildOptions, Failure> {
         None if flags.directory.join(".env").exists() => config_vars(&flags.directory.join(".env"))?,
         None => ConfigVars::default(),
     };
-    if let Some(DynoLimits(limits)) = flags.limits {
-        options.limits = limits;
+    flags.apart.apply(&mut options.runtime);
+    let DynoLimits(limits) = flags.limits.unwrap_or_default();
+    options.limits = flags.size.map(Size::limits).unwrap_or_default().or(limits);
+    if flags.limits.is_some() || flags.size.is_some() {
         options.runtime.cgroups = Enforcement::Required; // a limit that somebody asked for is kept, or nothing runs
     }
     options.time = flags.timeout.map_or(options.time, |Span(time)| time);

@@ -137,8 +137,7 @@ impl Local {
         // Its own instance, so that two apps can run on one machine.
         let instance = definition.name.to_string();
         let mut options = RuntimeOptions { instance, ..RuntimeOptions::default() };
-        options.isolation = apart.isolation.unwrap_or_default();
-        options.sandbox.network = apart.network.unwrap_or_default();
+        apart.apply(&mut options);
         if let Some(feed) = router {
             options.drained = Arc::new(DrainedHere::new(feed));
             options.demand = Some(Arc::new(DemandHere::new(feed)));

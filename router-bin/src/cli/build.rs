@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use busbar_registry::AppName;
+use dyno_runtime::Size;
 
-use super::{DynoLimits, slug::MaxSize};
+use super::{DynoIsolation, DynoLimits, slug::MaxSize};
 use crate::{app, config::units::Span, failure::Failure};
 
 /// Make a slug of an app's source with buildpacks
@@ -34,6 +35,11 @@ pub(crate) struct Build {
     /// is]
     #[arg(long, value_name = "LIMITS")]
     pub(crate) limits: Option<DynoLimits>,
+    /// How large a step's dyno is, like performance-m or custom-2GiB-1024-512; wins over --limits
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) size: Option<Size>,
+    #[command(flatten)]
+    pub(crate) apart: DynoIsolation,
     /// How long it may take [default: 15m]
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<Span>,

@@ -1,6 +1,6 @@
 //! `--isolation full --network outbound`
 
-use dyno_runtime::{Isolation, Network};
+use dyno_runtime::{Isolation, Network, RuntimeOptions};
 
 /// How dynos are kept apart.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
@@ -13,4 +13,12 @@ pub(crate) struct DynoIsolation {
     /// can) [default: outbound]
     #[arg(long, env = "BUSBAR_NETWORK", value_name = "NETWORK")]
     pub(crate) network: Option<Network>,
+}
+
+impl DynoIsolation {
+    /// Has dynos kept apart so.
+    pub(crate) fn apply(self, options: &mut RuntimeOptions) {
+        options.isolation = self.isolation.unwrap_or_default();
+        options.sandbox.network = self.network.unwrap_or_default();
+    }
 }

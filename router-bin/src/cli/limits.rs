@@ -7,7 +7,7 @@ use dyno_runtime::Limits;
 use crate::config::units::scaled;
 
 /// What each dyno may use, as it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct DynoLimits(pub(crate) Limits);
 
 /// Not spelled as it should be.

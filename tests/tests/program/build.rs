@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Writes files; what is in a `bin` can be executed.
-fn write(directory: &Path, files: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn write(directory: &Path, files: &[(&str, &str)]) -> PathBuf {
     for (name, text) in files {
         let path = directory.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -27,7 +27,7 @@ fn write(directory: &Path, files: &[(&str, &str)]) -> PathBuf {
 }
 
 /// `busbar build` with these flags, not run yet; its slug is `app.slug` in the place.
-fn build(place: &Place, source: &Path, flags: &[&str]) -> Command {
+pub(crate) fn build(place: &Place, source: &Path, flags: &[&str]) -> Command {
     let mut command = place.command(&["build", &source.display().to_string(), "--app", &place.app]);
     command.arg("-o").arg(place.path("app.slug")).arg("--cache").arg(place.path("cache")).args(flags);
     // Where its own directories are is seen by the test.
@@ -36,7 +36,7 @@ fn build(place: &Place, source: &Path, flags: &[&str]) -> Command {
     command
 }
 
-fn built(place: &Place, source: &Path, flags: &[&str]) -> Ended {
+pub(crate) fn built(place: &Place, source: &Path, flags: &[&str]) -> Ended {
     let output = build(place, source, flags).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let ended = Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) };
@@ -48,8 +48,25 @@ fn built(place: &Place, source: &Path, flags: &[&str]) -> Ended {
     let instance = format!("build-{}", place.app);
     assert_eq!(processes_of(&instance), [] as [i32; 0]);
     assert_eq!(groups_of(&instance), [] as [PathBuf; 0]);
+    assert_eq!(kept_of(place), [] as [PathBuf; 0]);
     assert_eq!(place.path("app.slug").exists(), ended.code == Some(0), "{ended:?}");
     ended
+}
+
+/// How builds can be kept apart here, and as they are by default.
+pub(crate) fn levels() -> Vec<&'static str> {
+    let other = if rustix::process::geteuid().is_root() { "full" } else { "user" };
+    let report = Place::new().verb(&["doctor", "--json"]).json();
+    let name = format!("isolation {other}");
+    let can = report.as_array().unwrap().iter().any(|probe| probe["name"] == name && probe["there"] == true);
+    if can { vec!["plain", other] } else { vec!["plain"] }
+}
+
+/// What a build keeps on the machine while it goes on, besides its groups.
+fn kept_of(place: &Place) -> Vec<PathBuf> {
+    let instance = format!("build-{}", place.app);
+    let kept = [Path::new("/run/busbar"), &place.path("busbar"), Path::new("/var/lib/busbar")];
+    kept.into_iter().map(|place| place.join(&instance)).filter(|path| path.exists()).collect()
 }
 
 fn up(place: Place) -> Busbar {
@@ -219,6 +236,12 @@ const SECOND: [(&str, &str); 3] = [
 
 #[test]
 fn buildpacks_follow_each_other_in_order_and_are_given_what_herokus_are() {
+    for level in levels() {
+        follow_each_other(level);
+    }
+}
+
+fn follow_each_other(level: &str) {
     let place = Place::new();
     let source = write(
         &place.path("source"),
@@ -234,7 +257,7 @@ fn buildpacks_follow_each_other_in_order_and_are_given_what_herokus_are() {
     );
     write(&place.path("first"), &TALKATIVE);
     write(&place.path("second"), &SECOND);
-    let ended = built(&place, &source, &["--source-version", "abc123"]);
+    let ended = built(&place, &source, &["--source-version", "abc123", "--isolation", level]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let stack = ended.out.lines().find_map(|line| line.strip_prefix("stack:")).unwrap().trim();
     let (said, shown) = ended.out.split_once("\n===").unwrap();
@@ -258,7 +281,7 @@ fn buildpacks_follow_each_other_in_order_and_are_given_what_herokus_are() {
     assert!(shown.contains("other: mine\n") && !shown.contains("web: never"), "{shown}");
     assert!(ended.err.contains("asks for the add-ons postgresql"), "{ended:?}");
     // The cache is the app's.
-    let again = built(&place, &source, &[]);
+    let again = built(&place, &source, &["--isolation", level]);
     assert!(again.out.contains("built 1 times before"), "{again:?}");
 
     let vars = place.write("vars", "MINE=mine\n").display().to_string();
@@ -312,6 +335,12 @@ fn a_build_that_fails_says_which_step_of_which_buildpack_and_how() {
 
 #[test]
 fn a_build_that_is_interrupted_leaves_nothing_and_one_that_is_killed_is_swept_by_the_next() {
+    for level in levels() {
+        interrupted_and_killed(level);
+    }
+}
+
+fn interrupted_and_killed(level: &str) {
     let place = Place::new();
     let source = write(&place.path("source"), &[("Procfile", "web: x\n")]);
     let pack = write(
@@ -320,14 +349,14 @@ fn a_build_that_is_interrupted_leaves_nothing_and_one_that_is_killed_is_swept_by
             ("bin/detect", "#!/bin/sh\necho Slow\n"),
             (
                 "bin/compile",
-                "#!/bin/sh\n[ -f \"$2/quick\" ] && exit 0\ntouch \"$2/quick\"; echo working; sleep 1000\n",
+                "#!/bin/sh\n[ -f \"$2/quick\" ] && exit 0\necho working; touch \"$2/quick\"; sleep 1000\n",
             ),
         ],
     );
     let flag = pack.display().to_string();
     let again = || fs::remove_file(place.path("cache/quick")).unwrap();
     let group = format!("build-{}", place.app);
-    let start = || build(&place, &source, &["--buildpack", &flag]).spawn().unwrap();
+    let start = || build(&place, &source, &["--buildpack", &flag, "--isolation", level]).spawn().unwrap();
 
     let mut child = start();
     until("it works", || place.path("cache/quick").exists().then_some(()));
@@ -336,6 +365,7 @@ fn a_build_that_is_interrupted_leaves_nothing_and_one_that_is_killed_is_swept_by
     assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 0);
     assert_eq!(processes_of(&group), [] as [i32; 0]);
     assert_eq!(groups_of(&group), [] as [PathBuf; 0]);
+    assert_eq!(kept_of(&place), [] as [PathBuf; 0]);
     again();
 
     let mut child = start();
@@ -344,5 +374,6 @@ fn a_build_that_is_interrupted_leaves_nothing_and_one_that_is_killed_is_swept_by
     child.wait().unwrap();
     until("its processes are seen", || (!processes_of(&group).is_empty()).then_some(()));
     assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 1);
-    assert_eq!(built(&place, &source, &["--buildpack", &flag]).code, Some(0));
+    let swept = built(&place, &source, &["--buildpack", &flag, "--isolation", level]);
+    assert_eq!(swept.code, Some(0), "{swept:?}");
 }

@@ -5,7 +5,7 @@
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`acme`]: certificates that it requests itself.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
-//! - [`build`]: source becomes a slug. [`slug`]: an app in one file.
+//! - [`build`]: source becomes a slug; [`build_apart`]: by buildpacks that mean harm. [`slug`]: an app in one file.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
 //! - [`scanners`]: what sslyze and testssl.sh find wrong with its TLS: nothing.
 //! - [`stapling`]: OCSP responses beside certificates.
@@ -29,6 +29,7 @@ mod acme;
 mod bad_input;
 mod binary;
 mod build;
+mod build_apart;
 mod busbar;
 mod chromium;
 mod drain;
