@@ -35,6 +35,9 @@ pub struct AppDefinition {
     pub name: AppName,
     /// Where its commands run.
     pub directory: PathBuf,
+    /// A file that each dyno keeps locked, shared with the others, for as long as it lives, also when its runtime has died:
+    /// for whoever removes the app's files when nobody needs them.
+    pub hold: Option<PathBuf>,
     /// Its commands.
     pub procfile: Procfile,
     /// Whether they run as on Heroku: `HOME` is the directory, and `.profile.d/*.sh` and `.profile` are read first.
@@ -109,6 +112,7 @@ impl AppDefinition {
         Self {
             name,
             directory,
+            hold: None,
             formation: Formation::default_for(&procfile),
             procfile,
             profile: false,

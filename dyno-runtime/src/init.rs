@@ -47,6 +47,8 @@ pub(crate) const MAX_ENVIRONMENT: usize = 6 << 20;
 pub struct InitSpec {
     /// Files to write `0` to, so that this process is in its groups.
     pub join: Vec<PathBuf>,
+    /// A file that the first process keeps locked, shared with others, for as long as the dyno lives.
+    pub hold: Option<PathBuf>,
     /// Where the command runs, as the dyno sees it.
     pub directory: PathBuf,
     /// The program and its arguments.
@@ -98,20 +100,8 @@ fn tell(runtime: &mut UnixStream, Failed { step, source }: &Failed) {
 
 /// Returns with the status of this process.
 fn become_dyno(mut runtime: UnixStream) -> i32 {
-    let begun =
-        receive(&runtime).map_err(|source| Failed { step: InitStep::Spec, source }).and_then(|order| {
-            let steps = Steps { fail: order.spec.fail };
-            steps.take(InitStep::Session, || Ok(rustix::process::setsid()?))?;
-            Ok((order, steps))
-        });
-    let estate = Estate::inherited();
-    let first = begun.and_then(|(order, steps)| match (&order.spec.sandbox, estate) {
-        (Some(sandbox), estate) => apart::begin(&mut runtime, &order, sandbox, estate, steps),
-        (None, Some(estate)) => beside::begin(&mut runtime, &order, estate, steps),
-        (None, None) => match beside::become_command(&mut runtime, &order, steps)? {},
-    });
-    match first {
-        Ok(First { command, estate, around }) => {
+    match begin(&mut runtime) {
+        Ok((First { command, estate, around }, _held)) => {
             // Now the runtime hears the end of what this process and the command had to say.
             drop(runtime);
             first::watch(command, estate, around)
@@ -121,6 +111,21 @@ fn become_dyno(mut runtime: UnixStream) -> i32 {
             126
         }
     }
+}
+
+/// Returns in the first process of a dyno, with what it is to hold.
+fn begin(runtime: &mut UnixStream) -> Result<(First, Option<fs::File>), Failed> {
+    let estate = Estate::inherited();
+    let order = receive(runtime).map_err(|source| Failed { step: InitStep::Spec, source })?;
+    let steps = Steps { fail: order.spec.fail };
+    steps.take(InitStep::Session, || Ok(rustix::process::setsid()?))?;
+    let held = steps.take(InitStep::Hold, || order.spec.hold.as_ref().map(hold).transpose())?;
+    let first = match (&order.spec.sandbox, estate) {
+        (Some(sandbox), estate) => apart::begin(runtime, &order, sandbox, estate, steps)?,
+        (None, Some(estate)) => beside::begin(runtime, &order, estate, steps)?,
+        (None, None) => match beside::become_command(runtime, &order, steps)? {},
+    };
+    Ok((first, held))
 }
 
 /// What a first process has to do from now on.
@@ -174,6 +179,13 @@ fn send(runtime: &mut UnixStream, report: &Report) -> io::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
     runtime.write_all(&line)
+}
+
+/// Whoever told this process to holds it too, so there is nothing to wait for.
+fn hold(path: &PathBuf) -> io::Result<fs::File> {
+    let file = fs::File::open(path)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared)?;
+    Ok(file)
 }
 
 fn enter(procs: &PathBuf) -> io::Result<()> {

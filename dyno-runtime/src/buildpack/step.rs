@@ -198,6 +198,7 @@ impl<'o> Yard<'o> {
         let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
         let spec = InitSpec {
             join: join.unwrap_or_default(),
+            hold: None,
             directory: step.directory.to_owned(),
             argv: step.argv,
             environment: 0,

@@ -13,6 +13,8 @@ pub enum InitStep {
     Spec,
     /// Begin a session of its own, so that it can be told from others and from the terminal.
     Session,
+    /// Lock its app's files, so that they stay as long as it lives.
+    Hold,
     /// Leave the machine's namespaces.
     Namespaces,
     /// Take a name for its machine.
@@ -57,9 +59,10 @@ pub enum InitStep {
 
 impl InitStep {
     /// All of them, in order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Spec,
         Self::Session,
+        Self::Hold,
         Self::Namespaces,
         Self::Hostname,
         Self::Network,
@@ -88,6 +91,7 @@ impl fmt::Display for InitStep {
         f.write_str(match self {
             Self::Spec => "read its specification",
             Self::Session => "begin a session",
+            Self::Hold => "lock the app's files",
             Self::Namespaces => "leave the machine's namespaces",
             Self::Hostname => "take a host name",
             Self::Network => "set up its network",

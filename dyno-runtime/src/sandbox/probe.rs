@@ -177,7 +177,7 @@ impl Trial {
         let join = group.map(|group| group.control().join_files(Role::App)).unwrap_or_default();
         let directory = sandbox.as_ref().map_or(app, |_| "/app".into());
         let argv = vec!["/bin/sh".into(), "-c".into(), command.into()];
-        let spec = InitSpec { join, directory, argv, environment: 0, sandbox, fail: None };
+        let spec = InitSpec { join, hold: None, directory, argv, environment: 0, sandbox, fail: None };
         let order = LaunchOrder::new(spec, vec![]).map_err(|error| error.to_string())?;
         let embryo =
             Embryo::create(&self.program, self.isolation, None).map_err(|error| error.to_string())?;

@@ -175,7 +175,7 @@ impl SlugStore {
     }
 
     fn lock_file(&self, hash: SlugHash) -> PathBuf {
-        self.root.join(format!("{hash}.lock"))
+        lock_file(&self.root, hash)
     }
 }
 
@@ -190,10 +190,19 @@ impl StoredSlug {
         &self.manifest
     }
 
+    /// What is locked by who uses it ([`crate::AppDefinition::hold`]).
+    pub fn lock_file(&self) -> PathBuf {
+        lock_file(&self.store, self.hash)
+    }
+
     /// The app's files. All who run this slug share them: they must not be written to.
     pub fn tree(&self) -> PathBuf {
         self.store.join(self.hash.to_string()).join(TREE)
     }
+}
+
+fn lock_file(store: &Path, hash: SlugHash) -> PathBuf {
+    store.join(format!("{hash}.lock"))
 }
 
 fn hash(file: &mut File, limits: &SlugLimits) -> io::Result<SlugHash> {

@@ -245,6 +245,7 @@ fn order(
     let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
     let spec = InitSpec {
         join: join.unwrap_or_default(),
+        hold: definition.hold.clone(),
         directory: sandbox.as_ref().map_or_else(|| definition.directory.clone(), |_| "/app".into()),
         argv: profile::argv(shell(house.options.programs()), &plan.command, definition.profile),
         environment: 0,

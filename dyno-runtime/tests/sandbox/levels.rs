@@ -9,7 +9,10 @@ use std::{
 
 use dyno_runtime::{Isolation, Runtime, RuntimeOptions};
 
-use crate::{root, support::supervise};
+use crate::{
+    root,
+    support::{House, supervise},
+};
 
 #[tokio::test]
 async fn root_is_not_given_the_level_that_would_leave_its_dynos_roots_files() {
@@ -25,6 +28,19 @@ async fn root_is_not_given_the_level_that_would_leave_its_dynos_roots_files() {
     let refused =
         Runtime::start(options, busbar_registry::Memory::start(Default::default())).await.unwrap_err();
     assert!(refused.to_string().contains("full"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_dyno_with_the_machines_files_has_the_machines_shell_whatever_the_stack_has() {
+    if !std::path::Path::new("/bin/bash").exists() {
+        return eprintln!("skipped: this machine has no bash");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let house = House::open(|options| options.sandbox.stack = empty.path().to_owned()).await;
+    let mut log = house.run("worker: echo by ${BASH_VERSION:+bash}; exec sleep 600", |_| {}).await;
+    log.until("app[worker.1]: by").await;
+    assert_eq!(log.with("app[worker.1]: by"), ["app[worker.1]: by bash"]);
+    house.close().await;
 }
 
 #[tokio::test]

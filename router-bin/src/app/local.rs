@@ -64,7 +64,11 @@ impl Wanted {
     /// [`Failure::App`], [`Failure::Slug`], [`Failure::EnvFile`], [`Failure::File`].
     pub(super) fn definition(self) -> Result<(AppDefinition, Option<SlugInUse>), Failure> {
         let (mut definition, slug) = if self.directory.is_file() {
-            let slug = SlugInUse::take(&self.directory, self.slug_store.as_deref())?;
+            let slug = SlugInUse::take(
+                &self.directory,
+                self.slug_store.as_deref(),
+                self.apart.isolation.unwrap_or_default(),
+            )?;
             (slug.definition(self.app)?, Some(slug))
         } else {
             let name = self.app.map_or_else(|| name_of(&self.directory), Ok)?;

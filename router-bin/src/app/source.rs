@@ -8,7 +8,7 @@ use std::{
 
 use busbar_registry::AppName;
 use dyno_runtime::{
-    AppDefinition,
+    AppDefinition, Isolation,
     slug::{SlugHash, SlugLimits, SlugStore, StoreBounds, StoredSlug, WorkingCopy, stack_of_this_machine},
 };
 
@@ -18,15 +18,17 @@ use crate::{failure::Failure, out};
 pub(crate) struct SlugInUse {
     store: SlugStore,
     slug: StoredSlug,
-    copy: WorkingCopy,
+    /// Where dynos have the machine's files. Those that are kept apart change a layer of their own.
+    copy: Option<WorkingCopy>,
 }
 
 impl SlugInUse {
-    /// Unpacks the slug in `file` unless it is in the store already, and makes the files that its dynos share.
+    /// Unpacks the slug in `file` unless it is in the store already; for dynos that are not kept apart it makes the files
+    /// that these share.
     ///
     /// # Errors
     /// [`Failure::Slug`].
-    pub(super) fn take(file: &Path, store: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn take(file: &Path, store: Option<&Path>, isolation: Isolation) -> Result<Self, Failure> {
         let store = SlugStore::open(&store.map_or_else(usual_store, Path::to_owned))?;
         let bar = out::progress("unpacking");
         let expected = SlugHash::of_file_name(file);
@@ -42,7 +44,8 @@ impl SlugInUse {
                 "the slug was made on {made_on}, and this is {here}; what was built there may not run"
             ));
         }
-        let copy = slug.working_copy(slug.manifest().app.as_str())?;
+        let shared = isolation == Isolation::Plain;
+        let copy = shared.then(|| slug.working_copy(slug.manifest().app.as_str())).transpose()?;
         Ok(Self { store, slug, copy })
     }
 
@@ -53,10 +56,15 @@ impl SlugInUse {
     pub(super) fn definition(&self, name: Option<AppName>) -> Result<AppDefinition, Failure> {
         let manifest = self.slug.manifest();
         let name = name.unwrap_or_else(|| manifest.app.clone());
-        Ok(AppDefinition::from_slug(name, manifest, self.copy.directory())?)
+        let (directory, hold) = match &self.copy {
+            Some(copy) => (copy.directory().to_owned(), copy.directory().to_owned()),
+            None => (self.slug.tree(), self.slug.lock_file()),
+        };
+        let definition = AppDefinition::from_slug(name, manifest, &directory)?;
+        Ok(AppDefinition { hold: Some(hold), ..definition })
     }
 
-    /// Removes what nobody needs any more: when the dynos of a runtime that was killed are gone, so are theirs.
+    /// Removes what nobody needs any more. What dynos use that a killed runtime left, they hold.
     pub(super) fn tidy(&self) {
         let swept = self.store.sweep_copies();
         let collected = self.store.collect(&StoreBounds::default(), SystemTime::now());

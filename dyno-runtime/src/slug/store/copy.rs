@@ -1,6 +1,6 @@
 //! Copies of a slug's files that an app may write to, for where dynos share the machine's files and no overlay can be had.
 //!
-//! They are in `<store>/work/`, each locked by who uses it. What a killed user has left is swept by [`SlugStore::sweep_copies`].
+//! They are in `<store>/work/`, each locked by who uses it: the program, and the dynos that run there. What a killed user has left is swept by [`SlugStore::sweep_copies`].
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,8 @@ use rustix::fs::{FlockOperation, flock};
 use super::{SlugStore, StoredSlug, remove_tree};
 use crate::slug::SlugError;
 
-/// A directory with a slug's files, which goes when this is dropped.
+/// A directory with a slug's files, which goes when this is dropped. Who else uses it locks it, shared
+/// ([`crate::AppDefinition::hold`]).
 #[derive(Debug)]
 pub struct WorkingCopy {
     directory: PathBuf,
@@ -35,7 +36,7 @@ impl StoredSlug {
         let lock = made.map_err(SlugError::file("make the directory", &directory))?;
         let copy = WorkingCopy { directory, lock };
         let to = &copy.directory;
-        let locked = flock(&copy.lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from);
+        let locked = flock(&copy.lock, FlockOperation::NonBlockingLockShared).map_err(io::Error::from);
         let copied = locked.and_then(|()| copy_below(&self.tree(), to));
         copied.map_err(SlugError::file("copy the slug to", to))?;
         Ok(copy)
