@@ -18,8 +18,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use busbar_registry::{AppName, AppRecord, DynoRecord, Generation, Routing, WebFormation};
-use it::{Dyno, PATIENCE, Wire, dyno::Refusing, fakes};
+use busbar_registry::{AppName, AppRecord, DynoProtocol, DynoRecord, Generation, Routing, WebFormation};
+use it::{Dyno, PATIENCE, Wire, dyno::Refusing, fakes, http2::Http2};
 use pingora::{
     proxy::http_proxy_service,
     server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
@@ -214,6 +214,22 @@ fn a_request_within_pingora_is_in_flight_until_it_is_over_and_the_next_one_waits
     wire.send(fakes::ok("two"));
     assert_eq!(two.response().text(), "two");
     patiently("nothing is in flight", || (load.in_flight() == 0).then_some(()));
+}
+
+#[test]
+fn a_dyno_within_pingora_may_speak_http2_in_the_clear_and_not_over_tls() {
+    let dyno = Dyno::listening();
+    let within = Within::routing(&[dyno.address], |routing| routing.dyno_protocol = DynoProtocol::H2c);
+    let mut client = within.client();
+    client.send(GET);
+    let mut wire = Http2::accept(&dyno);
+    let (stream, _) = wire.request();
+    wire.answer(stream, "by HTTP/2");
+    assert_eq!(client.response().text(), "by HTTP/2");
+    let within = Within::routing(&[dyno.address], |routing| routing.dyno_protocol = DynoProtocol::H2);
+    let (status, page, line) = within.ask(GET);
+    assert!(status == 503 && page.contains("H21") && line.contains(" code=H21 "), "{status} {line}");
+    dyno.nobody_else_came();
 }
 
 #[test]

@@ -2,17 +2,21 @@
 
 use std::{future::poll_fn, sync::Arc};
 
-use ::pingora::{prelude::HttpPeer, upstreams::peer::PeerOptions};
-use busbar_registry::{Address, Routing};
+use ::pingora::{prelude::HttpPeer, protocols::ALPN, upstreams::peer::PeerOptions};
+use busbar_registry::{Address, DynoProtocol, Routing};
 
 use super::{Context, PingoraRouter, longer};
 use crate::route::{
     Fault, Moment,
     admit::Waiting,
     dyno::Dyno,
+    fault::Mismatch,
     retry::ConnectFailure,
     seek::{self, Found, Seek, Wait},
 };
+
+/// Requests that share a connection to a dyno that speaks HTTP/2.
+const STREAMS: usize = 100;
 
 /// Takes a place at a dyno; it is given back when the request is over, or goes elsewhere.
 ///
@@ -85,6 +89,15 @@ fn peer(dyno: &Dyno, routing: &Routing) -> Result<HttpPeer, Fault> {
         longer(routing.first_byte_timeout_ms.duration(), routing.idle_timeout_ms.duration());
     options.write_timeout = Some(routing.first_byte_timeout_ms.duration());
     options.idle_timeout = Some(routing.dyno_keepalive_ms.duration());
+    match routing.dyno_protocol {
+        DynoProtocol::Http1 => {}
+        DynoProtocol::H2c => {
+            options.alpn = ALPN::H2;
+            options.max_h2_streams = STREAMS;
+        }
+        // Whom the app trusts is not among what a peer of pingora's can be told.
+        DynoProtocol::H2 => return Err(Fault::DynoMismatch(Mismatch::Tls)),
+    }
     peer.options = options;
     Ok(peer)
 }
