@@ -33,6 +33,7 @@ mod process;
 pub mod procfile;
 mod profile;
 pub mod register;
+mod remove;
 pub mod restart;
 pub mod rollout;
 pub mod sandbox;

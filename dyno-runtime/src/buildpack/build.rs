@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Buildpack, Release, ReleaseError,
-    cache::Cache,
+    cache::{Cache, copy_below},
     places::{self, Places},
     release::MAX_RELEASE,
     step::{Ended, Say, Step, StepError, StepName, Yard},
@@ -215,12 +215,15 @@ pub async fn build(
     let until = Instant::now() + options.time;
     // From here on no other build of this app goes on.
     let yard = Yard::open(&options.runtime, options.limits, until, stop).await?;
-    let workshop = Workshop::open(&options.workshop, options.slug.app.as_str())?;
+    let workshop = Workshop::open(&options.workshop, options.slug.app.as_str(), yard.disk().await?)?;
     workshop.fill(&options.source, &options.slug.limits)?;
     workshop.tell(&options.config_vars)?;
-    let cached = cache.directory.as_path();
-    let places = if yard.is_apart() { Places::of_dyno() } else { Places::of_machine(&workshop, cached) };
-    let mut site = Site { options, workshop: &workshop, cache: cached, places, yard, say, exports: vec![] };
+    let cached = workshop.cache().unwrap_or_else(|| cache.directory.clone());
+    if cached != cache.directory {
+        copy_below(&cache.directory, &cached).map_err(BuildError::file("copy", &cache.directory))?;
+    }
+    let places = if yard.is_apart() { Places::of_dyno() } else { Places::of_machine(&workshop, &cached) };
+    let mut site = Site { options, workshop: &workshop, cache: &cached, places, yard, say, exports: vec![] };
     let chosen = site.detect().await?;
     let mut release = Release::default();
     for pack in &chosen {
@@ -228,7 +231,7 @@ pub async fn build(
         release = site.release(pack).await?;
     }
     drop(site);
-    if cache.bound(options.cache_bytes)? {
+    if !cache.keep(&cached, options.cache_bytes)? {
         say(format!("       The cache had more than {} bytes and was emptied", options.cache_bytes)
             .as_bytes());
     }
@@ -360,6 +363,7 @@ impl Site<'_> {
             directory: &self.places.build,
             environment: self.environment(),
             content: places::content(self.workshop, self.cache, compiling),
+            disk: self.workshop.disk(),
         };
         match self.yard.run(order, say).await? {
             Ended::Exit(exit) => Ok(exit),

@@ -3,11 +3,12 @@
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, symlink},
     path::{Path, PathBuf},
 };
 
 use super::BuildError;
+use crate::remove::remove_tree;
 
 /// The cache of one app, held by one build.
 #[derive(Debug)]
@@ -36,20 +37,46 @@ impl Cache {
         }
     }
 
-    /// Empties it if more than `most` bytes are in it. Whether it did.
-    pub(super) fn bound(&self, most: u64) -> Result<bool, BuildError> {
-        let failed = |error| BuildError::file("empty", &self.directory)(error);
-        if size_below(&self.directory, most).map_err(failed)? <= most {
-            return Ok(false);
+    /// Keeps what is in `from`, which may be the cache itself, if that is not more than `most` bytes; else nothing.
+    /// Whether it kept it.
+    pub(super) fn keep(&self, from: &Path, most: u64) -> Result<bool, BuildError> {
+        // What cannot be counted is too much as well.
+        let fits = size_below(from, most).is_ok_and(|bytes| bytes <= most);
+        let elsewhere = from != self.directory;
+        if elsewhere || !fits {
+            self.empty().map_err(BuildError::file("empty", &self.directory))?;
         }
-        let emptied = fs::read_dir(&self.directory)
-            .and_then(|mut entries| entries.try_for_each(|entry| remove(&entry?.path())));
-        emptied.map_err(BuildError::file("empty", &self.directory)).map(|()| true)
+        if elsewhere && fits {
+            copy_below(from, &self.directory)
+                .map_err(BuildError::file("copy the cache to", &self.directory))?;
+        }
+        Ok(fits)
+    }
+
+    fn empty(&self) -> io::Result<()> {
+        fs::read_dir(&self.directory)?.try_for_each(|entry| remove_tree(&entry?.path()))
     }
 }
 
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+/// Copies the files, directories and symlinks of a directory into another one. No symlink is followed.
+pub(super) fn copy_below(from: &Path, to: &Path) -> io::Result<()> {
+    let mut open = vec![(from.to_owned(), to.to_owned())];
+    while let Some((from, to)) = open.pop() {
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let (source, target) = (entry.path(), to.join(entry.file_name()));
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                fs::create_dir(&target)?;
+                open.push((source, target));
+            } else if kind.is_symlink() {
+                symlink(fs::read_link(&source)?, &target)?;
+            } else if kind.is_file() {
+                fs::copy(&source, &target)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The bytes of all files; it stops counting beyond `most`. No symlink is followed.

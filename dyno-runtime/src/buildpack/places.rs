@@ -57,7 +57,8 @@ impl Places {
 
 /// What is mounted for a step; `compiling`: the directory of the buildpack that may write beside itself.
 pub(super) fn content(workshop: &Workshop, cache: &Path, compiling: Option<&str>) -> Content {
-    let place = |from: PathBuf, at: &str, writable| Place { from, at: at.to_owned(), writable };
+    let place =
+        |from: PathBuf, at: &str, writable| Place { from: workshop.from(from), at: at.to_owned(), writable };
     let mut places = vec![
         place(workshop.build(), BUILD, true),
         place(cache.to_owned(), CACHE, true),

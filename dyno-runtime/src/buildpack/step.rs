@@ -18,7 +18,7 @@ use crate::{
     logs::{Lines, Stream},
     options::{Isolation, RuntimeOptions, shell},
     process::{Family, Identity, MARK},
-    sandbox::{content::Content, quarters::Quarters, walls::Walls},
+    sandbox::{content::Content, disk::Disk, quarters::Quarters, walls::Walls},
     spawn::{Embryo, LaunchOrder, Launched, OpenProgram, SpawnError},
     supervise::{KILL_LIMIT, OUTPUT_LIMIT, Record, StateDirectory, StateError, find_site, remove_group},
 };
@@ -100,6 +100,8 @@ pub(super) struct Step<'s> {
     pub(super) environment: Vec<(OsString, OsString)>,
     /// What it finds, and where, if it is kept apart.
     pub(super) content: Content,
+    /// The disk on which that is, if it is one.
+    pub(super) disk: Option<&'s Disk>,
 }
 
 /// Who hears what a step writes, line by line.
@@ -128,6 +130,14 @@ impl<'o> Yard<'o> {
     /// Whether steps have a root of their own.
     pub(super) fn is_apart(&self) -> bool {
         self.walls.is_some()
+    }
+
+    /// A disk for the build, if it is to have one of its own.
+    pub(super) async fn disk(&self) -> Result<Option<Disk>, StepError> {
+        match &self.walls {
+            Some(walls) => walls.disk().await.map_err(StepError::Quarters),
+            None => Ok(None),
+        }
     }
 
     /// The shell that steps have.
@@ -194,7 +204,8 @@ impl<'o> Yard<'o> {
         quarters: Option<&Quarters>,
     ) -> Result<LaunchOrder, StepError> {
         let apart = self.walls.as_ref().zip(quarters);
-        let sandbox = apart.map(|(walls, own)| walls.spec_with(own, None, step.content, "build".to_owned()));
+        let sandbox =
+            apart.map(|(walls, own)| walls.spec_with(own, step.disk, step.content, "build".to_owned()));
         let join = family.cgroup.as_ref().map(|cgroup| cgroup.control().join_files(Role::App));
         let spec = InitSpec {
             join: join.unwrap_or_default(),

@@ -5,37 +5,59 @@
 //! <workshop>/env/              one file for each config var, for who builds only
 //! <workshop>/packs/0-python/   each buildpack, copied, since it may write its `export` beside itself
 //! <workshop>/home/, tmp/       where programs put what nobody keeps
+//! <workshop>/cache/            a copy of the cache, if this is a disk
 //! ```
+//!
+//! It can be a disk of its own, which the build can fill and no more. That is mounted nowhere but seen through a file that
+//! this process holds open: nothing of it can be left behind.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
+    },
     path::{Path, PathBuf},
 };
 
 use super::{BuildError, Buildpack, PackSource};
 use crate::{
     config_vars::ConfigVars,
+    remove::remove_tree,
+    sandbox::disk::Disk,
     slug::{self, SlugLimits, ignored::Ignored},
 };
 
 #[derive(Debug)]
 pub(super) struct Workshop {
     root: PathBuf,
+    disk: Option<(Disk, OwnedFd)>,
 }
 
 impl Workshop {
     /// Makes it, for nobody else to look into. What a build of this app that was killed has left is removed.
-    pub(super) fn open(beside: &Path, app: &str) -> Result<Self, BuildError> {
+    pub(super) fn open(beside: &Path, app: &str, disk: Option<Disk>) -> Result<Self, BuildError> {
         fs::create_dir_all(beside).map_err(BuildError::file("make the directory", beside))?;
         let beside = fs::canonicalize(beside).map_err(BuildError::file("look at", beside))?;
         let prefix = format!("busbar-build-{app}-");
         sweep(&beside, &prefix).map_err(BuildError::file("sweep", &beside))?;
-        let root = beside.join(format!("{prefix}{:016x}", fastrand::u64(..)));
-        let workshop = Self { root };
+        let workshop = match disk {
+            None => {
+                let root = beside.join(format!("{prefix}{:016x}", fastrand::u64(..)));
+                let made = DirBuilder::new().mode(0o700).create(&root);
+                made.map_err(BuildError::file("make the directory", &root))?;
+                Self { root, disk: None }
+            }
+            Some(disk) => {
+                let mount = disk.mount().map_err(BuildError::file("mount", &disk.device))?;
+                let root = format!("/proc/self/fd/{}", mount.as_raw_fd()).into();
+                Self { root, disk: Some((disk, mount)) }
+            }
+        };
+        let cache = workshop.cache();
         for directory in
-            [&workshop.root, &workshop.build(), &workshop.env(), &workshop.home(), &workshop.tmp()]
+            [workshop.build(), workshop.env(), workshop.home(), workshop.tmp()].iter().chain(&cache)
         {
             let made = DirBuilder::new().mode(0o700).create(directory);
             made.map_err(BuildError::file("make the directory", directory))?;
@@ -47,6 +69,24 @@ impl Workshop {
 
     pub(super) fn packs(&self) -> PathBuf {
         self.root.join("packs")
+    }
+
+    /// The disk that it is.
+    pub(super) fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref().map(|(disk, _)| disk)
+    }
+
+    /// Where the cache is copied to, if this is a disk.
+    pub(super) fn cache(&self) -> Option<PathBuf> {
+        self.disk.as_ref().map(|_| self.root.join("cache"))
+    }
+
+    /// A path of the workshop as a step is told it: if this is a disk, the path there.
+    pub(super) fn from(&self, path: PathBuf) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(there) if self.disk.is_some() => there.to_owned(),
+            _ => path,
+        }
     }
 
     pub(super) fn build(&self) -> PathBuf {
@@ -102,7 +142,10 @@ impl Workshop {
 
 impl Drop for Workshop {
     fn drop(&mut self) {
-        if let Err(error) = super::cache::remove(&self.root) {
+        // The disk goes with the last file that is open on it.
+        if self.disk.is_none()
+            && let Err(error) = remove_tree(&self.root)
+        {
             tracing::warn!(%error, directory = %self.root.display(), "a build left its directory");
         }
     }
@@ -119,7 +162,7 @@ fn sweep(beside: &Path, prefix: &str) -> io::Result<()> {
         // In a directory for everybody it may be somebody else's, and is not ours to touch then.
         let ours = |metadata: fs::Metadata| metadata.uid() == rustix::process::geteuid().as_raw();
         if entry.metadata().is_ok_and(ours) {
-            super::cache::remove(&entry.path())?;
+            remove_tree(&entry.path())?;
         }
     }
     Ok(())

@@ -17,7 +17,10 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use super::sys;
+use super::{
+    root::{NODEV, NOSUID, file_system},
+    sys,
+};
 
 /// So many are made ahead.
 const AHEAD: usize = 2;
@@ -79,6 +82,15 @@ impl Disks {
 }
 
 impl Disk {
+    /// Its file system, mounted nowhere: whoever holds this sees it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn mount(&self) -> io::Result<OwnedFd> {
+        let source = self.device.to_string_lossy();
+        file_system(c"ext4", &[("source", &source)], NOSUID | NODEV)
+    }
+
     fn make(directory: &Path, size: u64) -> io::Result<Self> {
         let file = openat(
             CWD,

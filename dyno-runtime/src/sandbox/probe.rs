@@ -14,18 +14,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    disk,
-    quarters::{Quarters, remove_tree},
-    sys,
-    uplink::Uplink,
-    walls::Walls,
-};
+use super::{disk, quarters::Quarters, sys, uplink::Uplink, walls::Walls};
 use crate::{
     cgroup::{Cgroup, Limits, Role, Site},
     init::InitSpec,
     life::Exit,
     options::{InitProgram, Isolation, Network, RuntimeOptions, Sandbox},
+    remove::remove_tree,
     spawn::{Embryo, LaunchOrder, OpenProgram, Process},
     supervise::remove_group,
 };

@@ -18,7 +18,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{network, skeleton};
-use crate::process::boot_id;
+use crate::{process::boot_id, remove::remove_tree};
 
 /// The first of the users that dynos have: systemd's list of number ranges gives these to nobody.
 const FIRST_USER: u32 = 0x7000_0000;
@@ -116,26 +116,6 @@ fn take_number(numbers: &Path, scratch: &Path) -> io::Result<(u16, PathBuf)> {
     Err(io::Error::other(format!("this machine has {NUMBERS} dynos, and no number for another one")))
 }
 
-/// Removes a directory and what is in it, without following a link. What a dyno made unreadable is made readable first.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path);
-            unless_gone(fs::remove_dir_all(path))
-        }
-        done => unless_gone(done),
-    }
-}
-
-fn open_up(directory: &Path) {
-    let _not_ours = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
-}
-
 fn unless_gone(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -166,20 +146,5 @@ mod tests {
         assert!(file.exists());
         fs::remove_file(&file).unwrap();
         assert!(!file.exists());
-    }
-
-    #[test]
-    fn what_a_dyno_made_unreadable_is_removed_all_the_same_and_no_link_is_followed() {
-        let place = tempfile::tempdir().unwrap();
-        let canary = place.path().join("canary");
-        fs::create_dir(&canary).unwrap();
-        fs::write(canary.join("file"), "x").unwrap();
-        let tree = place.path().join("tree");
-        fs::create_dir_all(tree.join("closed/inner")).unwrap();
-        std::os::unix::fs::symlink(&canary, tree.join("link")).unwrap();
-        fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
-        remove_tree(&tree).unwrap();
-        assert!(!tree.exists() && canary.join("file").exists());
-        remove_tree(&tree).unwrap();
     }
 }

@@ -17,12 +17,15 @@ use super::{
     disk::{Disk, Disks},
     identity,
     network::NetworkSpec,
-    quarters::{Quarters, remove_tree},
+    quarters::Quarters,
     root::RootSpec,
     skeleton::Skeleton,
     uplink::Uplink,
 };
-use crate::options::{Isolation, Network, RuntimeOptions, Sandbox, shell};
+use crate::{
+    options::{Isolation, Network, RuntimeOptions, Sandbox, shell},
+    remove::remove_tree,
+};
 
 /// Where it is kept which numbers are taken on this machine.
 const NUMBERS: &str = "/run/busbar/numbers";
@@ -72,6 +75,9 @@ impl Walls {
         places: &[&str],
     ) -> io::Result<Option<Self>> {
         let level = options.isolation;
+        if options.sandbox.disk.is_some() && level != Isolation::Full {
+            return Err(io::Error::other("a disk of a dyno's own needs isolation full"));
+        }
         if level == Isolation::Plain {
             return Ok(None);
         }
@@ -100,9 +106,6 @@ impl Walls {
             None
         };
         let disks = match sandbox.disk {
-            Some(_) if level != Isolation::Full => {
-                return Err(io::Error::other("a disk of its own needs isolation full"));
-            }
             Some(size) => Some(Disks::open(size, &scratch)?),
             None => None,
         };

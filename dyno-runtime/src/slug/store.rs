@@ -220,8 +220,5 @@ fn open_directory(path: &Path) -> Result<OwnedFd, SlugError> {
 
 /// Removes a directory and all that is in it, following no symlink; it may not be there.
 fn remove_tree(path: &Path) -> Result<(), SlugError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SlugError::file("remove", path)(error)),
-        _ => Ok(()),
-    }
+    crate::remove::remove_tree(path).map_err(SlugError::file("remove", path))
 }

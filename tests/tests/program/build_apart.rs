@@ -182,6 +182,64 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 }
 
 #[test]
+fn a_build_that_fills_its_disk_has_no_space_left_and_its_cache_is_kept_when_it_fits() {
+    if !can_build_apart() {
+        return;
+    }
+    if !Path::new("/dev/loop-control").exists() {
+        return skipped("this machine has no loop devices");
+    }
+    let place = Place::new();
+    let source = write(&place.path("source"), &[("Procfile", "web: x\n")]);
+    let fill = "#!/bin/bash\nfor place in \"$1\" \"$2\" \"$HOME\" \"$TMPDIR\"; do\n\
+                head -c 100000000 /dev/zero > \"$place/big\"; echo \"filled $(stat -c %s \"$place/big\")\"; rm \"$place/big\"\n\
+                done\necho \"found $(cat \"$2/deep/kept\")\"; mkdir -p \"$2/deep\"; echo again > \"$2/deep/kept\"\n\
+                ln -sfn /etc \"$2/link\"; rm -f \"$2/pipe\"; mkfifo \"$2/pipe\"\n";
+    let pack = write(&place.path("pack"), &[("bin/detect", "#!/bin/sh\necho Fill\n"), ("bin/compile", fill)]);
+    let pack = pack.display().to_string();
+    let flags = ["-b", &pack, "--isolation", "full", "--network", "inbound", "--disk", "24MiB"];
+    for found in ["found ", "found again"] {
+        let ended = built(&place, &source, &flags);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.out.matches("No space left on device").count(), 4, "{ended:?}");
+        let filled = ended.out.lines().filter_map(|line| line.strip_prefix("filled ")?.parse().ok());
+        assert!(
+            filled.clone().count() == 4 && filled.into_iter().all(|size: u64| size < 24 << 20),
+            "{ended:?}"
+        );
+        assert!(ended.out.lines().any(|line| line == found), "{ended:?}");
+    }
+    let mut kept: Vec<_> =
+        fs::read_dir(place.path("cache")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    kept.sort();
+    assert_eq!(kept, ["deep", "link"], "a pipe is nothing to keep");
+    let refused =
+        place.verb(&["build", &source.display().to_string(), "--app", &place.app, "--disk", "24MiB"]);
+    let said = refused.failed(1);
+    assert!(said.contains("a disk of a dyno's own needs isolation full"), "{said}");
+}
+
+#[test]
+fn directories_deeper_than_any_path_are_gone_with_the_build_that_made_them() {
+    for level in levels() {
+        let place = Place::new();
+        let source = write(&place.path("source"), &[("Procfile", "web: x\n")]);
+        let deep = "#!/usr/bin/env python3\nimport os, sys\n\
+                    for place in sys.argv[2], os.environ['HOME']:\n    os.chdir(place)\n    for _ in range(60):\n        \
+                    os.mkdir('d' * 200)\n        os.chdir('d' * 200)\n";
+        let pack =
+            write(&place.path("pack"), &[("bin/detect", "#!/bin/sh\necho Deep\n"), ("bin/compile", deep)]);
+        let ended = built(&place, &source, &["-b", &pack.display().to_string(), "--isolation", level]);
+        assert_eq!(ended.code, Some(0), "{level}: {ended:?}");
+        assert!(
+            ended.out.contains("cache had more than") && ended.out.contains("and was emptied"),
+            "{ended:?}"
+        );
+        assert_eq!(fs::read_dir(place.path("cache")).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn a_program_with_the_set_user_id_bit_gets_to_nobody() {
     let Some(level) = levels().into_iter().find(|level| *level != "plain") else {
         return skipped("there is no other isolation than plain here");

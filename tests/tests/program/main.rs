@@ -12,7 +12,7 @@
 //! - [`swaps`]: certificate files that change under load.
 //! - [`tls`]: certificates in files, and what curl and openssl make of them.
 //! - [`up_tls`]: a local authority, and what a browser ([`chromium`]) makes of it.
-//! - [`isolation`]: dynos that are kept apart.
+//! - [`isolation`]: dynos that are kept apart. [`doctor`]: how far they can be, here.
 //! - [`websocket`]: a WebSocket library through the router.
 //!
 //! The harness: [`binary`] finds the program, [`busbar`] runs it, [`wait`] waits, [`traffic`] is the client that counts,
@@ -32,6 +32,7 @@ mod build;
 mod build_apart;
 mod busbar;
 mod chromium;
+mod doctor;
 mod drain;
 mod edge;
 mod end;
