@@ -31,8 +31,10 @@ fn run(plan: &Plan) -> RunResult {
     load::run(plan, &Stop::new(), &mut ()).unwrap()
 }
 
-/// Answers nobody for 50 ms of every 500 ms: a server that stalls 1 s every 10 s, twenty times as fast.
-const STALLS: &str = "stall=500ms/50ms";
+/// Answers nobody for a quarter of every second.
+const STALLS: &str = "stall=1s/250ms";
+/// Far below a stall, and far above what a busy machine adds to nearly every request.
+const SLOW_US: f64 = 60_000.0;
 
 fn open(rate: f64) -> Pace {
     Pace::Open { rate, arrivals: Arrivals::Constant }
@@ -44,12 +46,11 @@ fn a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() {
     let mut open_loop = plan(address, 64, 2000);
     open_loop.pace = open(500.0);
     let (open, closed) = (run(&open_loop), run(&plan(address, 1, 2000)));
-    // A tenth of the requests is due during a stall and waits for the rest of it, 25 ms on average.
-    assert!((0.05..0.25).contains(&share_above(&open, 4_000.0)), "{open:?}");
-    assert!(open.latency.p99_us > 35_000.0, "{open:?}");
+    // A quarter of the requests is due during a stall and waits for the rest of it, 125 ms on average.
+    assert!(share_above(&open, SLOW_US) > 0.1, "{open:?}");
     // The closed loop waits as well, but asks nothing meanwhile: one request in each stall is slow.
-    assert!(closed.latency.p99_us < 25_000.0, "{closed:?}");
-    assert!(closed.latency.max_us > 35_000.0, "{closed:?}");
+    assert!(closed.latency.p99_us < SLOW_US, "{closed:?}");
+    assert!(closed.latency.max_us > 2.0 * SLOW_US, "{closed:?}");
 }
 
 #[test]
@@ -58,9 +59,9 @@ fn an_open_loop_needs_no_free_connection_to_count_from_when_a_request_was_due() 
     let mut plan = plan(address, 1, 2000);
     plan.pace = open(500.0);
     let result = run(&plan);
-    let service = result.service.unwrap();
-    assert!(result.latency.p99_us > 35_000.0, "{:?}", result.latency);
-    assert!(service.p90_us < 4_000.0, "since they were sent, hardly any took long: {service:?}");
+    let service = result.service.as_ref().unwrap();
+    assert!(share_above(&result, SLOW_US) > 0.1, "{result:?}");
+    assert!(service.p90_us < SLOW_US, "since they were sent, hardly any took long: {service:?}");
     assert_eq!(result.ok, 1000);
 }
 
