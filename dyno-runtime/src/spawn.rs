@@ -66,6 +66,9 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+    /// What the system would cut short.
+    #[error("{0} has a NUL byte, which no process can be given; take it out")]
+    Nul(String),
     /// The program that was started is no `dyno-init`, or it was killed, or hangs.
     #[error("{} did not answer as dyno-init within {LAUNCH_LIMIT:?}; its `main` must call dyno_runtime::init::main", .0.display())]
     Silent(PathBuf),
@@ -234,20 +237,24 @@ impl fmt::Debug for Secret {
 
 impl LaunchOrder {
     /// # Errors
-    /// The environment is larger than any system takes, or would be cut short by a NUL.
+    /// The environment is larger than any system takes, or it or the command would be cut short by a NUL.
     pub(crate) fn new(
         mut spec: InitSpec,
         environment: Vec<(OsString, OsString)>,
     ) -> Result<Self, SpawnError> {
         let refuse =
             |errno| SpawnError::Step { step: InitStep::Execute, source: io::Error::from_raw_os_error(errno) };
+        if spec.argv.iter().any(|argument| argument.contains('\0')) {
+            return Err(SpawnError::Nul("the command".to_owned()));
+        }
         let mut bytes = Vec::new();
         // Of a name that stands there twice the last value counts.
         let last: BTreeMap<OsString, OsString> = environment.into_iter().collect();
         for (name, value) in last {
             let both = [name.as_bytes(), b"=", value.as_bytes()].concat();
             if both.contains(&0) {
-                return Err(refuse(libc::EINVAL));
+                // The value is a secret.
+                return Err(SpawnError::Nul(format!("the config var {:?}", name.to_string_lossy())));
             }
             bytes.extend(both);
             bytes.push(0);

@@ -5,8 +5,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use dyno_runtime::ConfigVars;
 
 use crate::{
-    all_refused, attempts, full_house, root,
-    support::{LONG, supervise},
+    all_refused, attempts, full, full_house, root,
+    support::{House, LONG, supervise},
 };
 
 const DENIED: [&str; 4] = ["EACCES", "EPERM", "EROFS", "ENOENT"];
@@ -114,6 +114,66 @@ async fn f28_a_set_user_id_program_gains_nothing() {
     let line = log.with("app[worker.1]: real")[0];
     let words: Vec<&str> = line.split(' ').collect();
     assert!(words[2] == words[4] && words[2] != "0", "{line}");
+    house.close().await;
+}
+
+/// Gives a file `cap_net_raw+ep`, as `setcap` does; whether the file system takes it.
+fn grant(program: &Path) -> bool {
+    // Version 2, effective; permitted: capability 13.
+    let capability: Vec<u8> =
+        [0x0200_0001_u32, 1 << 13, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+    rustix::fs::setxattr(program, "security.capability", &capability, rustix::fs::XattrFlags::empty()).is_ok()
+}
+
+/// Copies a program of the machine and the libraries it needs to where they are below a stack.
+fn bring(stack: &Path, program: &str) {
+    let needed = std::process::Command::new("ldd").arg(program).output().unwrap();
+    let needed = String::from_utf8(needed.stdout).unwrap();
+    let libraries = needed.split_whitespace().filter(|word| word.starts_with('/'));
+    for file in libraries.chain([program]) {
+        let to = stack.join(file.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(file, to).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn f28_a_program_with_file_capabilities_gains_nothing_from_the_apps_files_or_the_stack() {
+    if !root() {
+        return;
+    }
+    let stack = tempfile::tempdir().unwrap();
+    // The dyno's user is somebody else.
+    fs::set_permissions(stack.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for program in ["/bin/sh", "/bin/cat", "/bin/sleep", "/bin/grep"] {
+        bring(stack.path(), program);
+    }
+    let in_stack = stack.path().join("bin/mighty");
+    fs::copy("/bin/grep", &in_stack).unwrap();
+    let house = House::open(|options| {
+        full(options);
+        options.sandbox.stack = stack.path().to_owned();
+    })
+    .await;
+    let in_app = house.directory.path().join("mighty");
+    fs::copy("/bin/grep", &in_app).unwrap();
+    if !grant(&in_app) || !grant(&in_stack) {
+        house.close().await;
+        return eprintln!("skipped: the file system has no capabilities of files");
+    }
+    // Elsewhere it does gain something.
+    let mut outside = std::process::Command::new("setpriv");
+    outside.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&in_stack);
+    let outside = outside.args(["CapPrm", "/proc/self/status"]).output().unwrap();
+    assert_eq!(String::from_utf8(outside.stdout).unwrap().trim(), "CapPrm:\t0000000000002000");
+    let show = "worker: for it in ./mighty /bin/mighty; do $it CapPrm /proc/self/status; $it CapEff /proc/self/status; done; \
+                echo done; exec sleep 600";
+    let mut log = house.run(show, |_| {}).await;
+    log.until("app[worker.1]: done").await;
+    for set in ["CapPrm", "CapEff"] {
+        let line = format!("app[worker.1]: {set}:\t0000000000000000");
+        assert_eq!(log.with(&line).len(), 2, "{:#?}", log.seen);
+    }
     house.close().await;
 }
 
@@ -338,4 +398,57 @@ async fn f37_an_environment_too_large_is_an_error_and_odd_bytes_are_kept() {
     log.until("app[worker.1]: [").await;
     assert_eq!(log.with("app[worker.1]: ["), ["app[worker.1]: ['a=b\\n\\U0001f9a6 \"\\'$x', '']"]);
     house.close().await;
+}
+
+#[tokio::test]
+async fn f37_a_nul_in_a_config_var_or_a_command_is_refused_by_name_and_without_its_value() {
+    let slow = || dyno_runtime::RestartPolicy { base: LONG, ..Default::default() };
+    let house = House::open(|_| {}).await;
+    let mut log = house
+        .run("worker: echo it ran", |app| {
+            app.config_vars = ConfigVars::from_iter([("ODD", "hunter2\0more")]);
+            app.restart = slow();
+        })
+        .await;
+    log.until("to crashed").await;
+    let said = "R99 (Platform error) -> the config var \"ODD\" has a NUL byte, which no process can be given; take it out";
+    assert!(!log.with(said).is_empty(), "{:#?}", log.seen);
+    assert_eq!((log.with("hunter2").len(), log.with("app[worker.1]").len()), (0, 0), "{:#?}", log.seen);
+    house.close().await;
+    let house = House::open(|_| {}).await;
+    let worker = ("worker".parse().unwrap(), "echo it ran\0 || true".to_owned());
+    let mut log = house
+        .run("worker: x", |app| {
+            app.procfile = dyno_runtime::Procfile::from_commands([worker].into());
+            app.restart = slow();
+        })
+        .await;
+    log.until("to crashed").await;
+    let said = log.with("R99 (Platform error) -> the command has a NUL byte");
+    assert!(!said.is_empty() && log.with("app[worker.1]").is_empty(), "{:#?}", log.seen);
+    house.close().await;
+}
+
+/// What the runtime's environment has is the dyno's, whatever it is; config vars are text.
+#[test]
+fn f37_bytes_that_are_no_text_are_kept_in_an_environment() {
+    use std::{io::BufRead as _, os::unix::ffi::OsStrExt as _};
+    let (app, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let show =
+        "worker: python3 -c 'import os; print(\"odd\", os.environb[b\"ODD\"].hex())'; exec sleep 600\n";
+    fs::write(app.path().join("Procfile"), show).unwrap();
+    let mut supervisor = std::process::Command::new(supervise())
+        .args([app.path(), state.path()])
+        .args(["off", &format!("test-odd-{}", std::process::id()), "plain"])
+        .env("ODD", std::ffi::OsStr::from_bytes(b"a\xff\xfe\xc3=\n"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(supervisor.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let odd = lines.by_ref().find(|line| line.contains("]: odd ") || line.contains("crashed"));
+    let pid = rustix::process::Pid::from_child(&supervisor);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    lines.for_each(drop);
+    supervisor.wait().unwrap();
+    assert!(odd.as_ref().is_some_and(|line| line.ends_with(": odd 61fffec33d0a")), "{odd:?}");
 }

@@ -11,6 +11,13 @@ use crate::{
     support::{eventually, supervise},
 };
 
+/// Accepts connections. (`http.server` would first ask a name server that nobody reaches what it is called.)
+const SERVER: &str = "\
+import socket, sys
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
+while True: listener.accept()[0].close()
+";
+
 /// A network namespace, as long as this lives.
 struct Net(Child);
 
@@ -33,16 +40,10 @@ impl Net {
         assert!(done.status.success(), "ip {command}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
-    /// A web server there; it ends with the value.
+    /// Somebody who accepts connections there; it ends with the value.
     fn serve(&self, address: &str, port: u16) -> Net {
-        let serve = format!("python3 -m http.server {port} --bind {address}");
-        Net(self
-            .command(&serve)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .current_dir("/usr")
-            .spawn()
-            .unwrap())
+        let mut python = self.command("python3 -c");
+        Net(python.arg(SERVER).args([address, &port.to_string()]).stderr(Stdio::null()).spawn().unwrap())
     }
 
     fn reaches(&self, address: &str) -> bool {
@@ -92,8 +93,9 @@ async fn a_dyno_calls_the_world_by_nat_and_neither_the_machine_nor_a_metadata_se
     fs::write(app.path().join("probe.py"), include_str!("probe.py")).unwrap();
     let tries =
         "connect=192.0.2.2:8000 connect=192.0.2.1:9000 connect=169.254.169.254:8000 connect=169.254.1.1:9000";
+    fs::write(app.path().join("server.py"), SERVER).unwrap();
     let web = format!(
-        "web: python3 probe.py {tries}; echo at $(hostname -I):$PORT; exec python3 -m http.server $PORT\n"
+        "web: python3 probe.py {tries}; echo at $(hostname -I):$PORT; exec python3 server.py 0.0.0.0 $PORT\n"
     );
     fs::write(app.path().join("Procfile"), web).unwrap();
     let instance = format!("test-out-{}", std::process::id());
