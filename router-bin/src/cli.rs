@@ -1,5 +1,6 @@
 //! The command line. One file per verb; flags win over `BUSBAR_*` variables, those over files, those over defaults.
 
+mod app_flags;
 mod ask;
 mod build;
 mod certs;
@@ -28,6 +29,7 @@ mod version;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::{
+    app_flags::AppFlags,
     build::Build,
     isolation::DynoIsolation,
     life::LifeFlags,

@@ -1,10 +1,6 @@
 //! What `busbar up` and `busbar runtime` have in common: the app of a directory, its runtime, its end.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use busbar_registry::{AppName, Registry};
 use dyno_runtime::{
@@ -17,29 +13,9 @@ use super::{
     source::SlugInUse,
 };
 use crate::{
-    cli::{DynoIsolation, DynoLimits, Sizes},
+    cli::{AppFlags, DynoIsolation, DynoLimits},
     failure::Failure,
 };
-
-/// The app of a directory or a slug, with what the flags say about it.
-pub(super) struct Wanted {
-    /// The directory, or the slug.
-    pub(super) directory: PathBuf,
-    /// Where slugs are unpacked, if not as usual.
-    pub(super) slug_store: Option<PathBuf>,
-    /// Its name, if it is not that of the directory or the slug.
-    pub(super) app: Option<AppName>,
-    /// How many dynos of each type, if not as usual.
-    pub(super) formation: Option<Formation>,
-    /// The file with its config vars, if it is not `.env`.
-    pub(super) env_file: Option<PathBuf>,
-    /// How large they are, if not as the formation says.
-    pub(super) size: Option<Sizes>,
-    /// What each dyno may use.
-    pub(super) limits: Option<DynoLimits>,
-    /// How they are kept apart.
-    pub(super) apart: DynoIsolation,
-}
 
 /// What has to be had on this machine, or nothing runs.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +24,7 @@ pub(super) struct Conditions {
     apart: DynoIsolation,
 }
 
-impl Wanted {
+impl AppFlags {
     /// Limits that somebody asked for on the command line are kept, or nothing runs; those of an `app.json` are kept where
     /// they can be. Dynos are kept apart as was asked, or nothing runs.
     pub(super) fn conditions(&self) -> Conditions {
@@ -213,6 +189,8 @@ pub(super) fn kill(groups: Vec<i32>) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -235,7 +213,7 @@ mod tests {
         fs::write(dir.path().join("Procfile"), "web: ./serve\nworker: ./work\n").unwrap();
         fs::write(dir.path().join(".env"), "A=from-the-directory\n").unwrap();
         fs::write(dir.path().join("other.env"), "A=from-the-flag\n").unwrap();
-        let wanted = |formation: Option<&str>, env_file: Option<PathBuf>| Wanted {
+        let wanted = |formation: Option<&str>, env_file: Option<PathBuf>| AppFlags {
             directory: dir.path().to_owned(),
             slug_store: None,
             app: Some("shop".parse().unwrap()),

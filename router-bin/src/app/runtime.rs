@@ -6,7 +6,7 @@ use busbar_registry::{Client, Registry};
 use tokio::sync::watch;
 
 use super::{
-    local::{Local, Wanted, kill},
+    local::{Local, kill},
     router::{admin_socket, finished},
     signals::Signals,
     systemd,
@@ -28,23 +28,9 @@ pub(crate) fn runtime(flags: Runtime) -> Result<(), Failure> {
 }
 
 async fn run(flags: Runtime) -> Result<(), Failure> {
-    let Runtime {
-        directory,
-        registry: at,
-        token_file,
-        app,
-        formation,
-        size,
-        env_file,
-        slug_store,
-        limits,
-        apart,
-        admin,
-        life,
-    } = flags;
-    let wanted = Wanted { directory, slug_store, app, formation, size, env_file, limits, apart };
-    let conditions = wanted.conditions();
-    let (mut definition, slug) = wanted.definition()?;
+    let Runtime { app, registry: at, token_file, admin, life } = flags;
+    let conditions = app.conditions();
+    let (mut definition, slug) = app.definition()?;
     life.apply(&mut definition);
     let app = definition.name.clone();
     let token = key_file::token(&token_file)?;

@@ -21,7 +21,7 @@ use super::{
     certificates::Shown,
     edge::{self, Edge},
     feed::Feed,
-    local::{Local, Wanted, kill},
+    local::{Local, kill},
     router::{admin_socket, finished},
     signals::Signals,
     systemd,
@@ -53,10 +53,9 @@ pub(crate) fn up(flags: Up) -> Result<(), Failure> {
 async fn run(flags: Up) -> Result<(), Failure> {
     let mut address = flags.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     address.set_port(flags.port.unwrap_or(address.port()));
-    let wanted = wanted(&flags);
-    let Up { workers, admin, life, idle_after, .. } = flags;
-    let conditions = wanted.conditions();
-    let (mut definition, slug) = wanted.definition()?;
+    let Up { app, workers, admin, life, idle_after, .. } = flags;
+    let conditions = app.conditions();
+    let (mut definition, slug) = app.definition()?;
     life.apply(&mut definition);
     definition.idle_after = idle_after.map(|Span(span)| span).filter(|span| !span.is_zero());
     let app = definition.name.clone();
@@ -128,19 +127,6 @@ async fn run(flags: Up) -> Result<(), Failure> {
             kill(dynos);
             Err(Failure::Interrupted)
         }
-    }
-}
-
-fn wanted(flags: &Up) -> Wanted {
-    Wanted {
-        directory: flags.directory.clone(),
-        slug_store: flags.slug_store.clone(),
-        app: flags.app.clone(),
-        formation: flags.formation.clone(),
-        size: flags.size.clone(),
-        env_file: flags.env_file.clone(),
-        limits: flags.limits,
-        apart: flags.apart,
     }
 }
 
