@@ -118,7 +118,7 @@ fn filter((dynos, length): (Ipv4Addr, u8)) -> io::Result<()> {
         &[to_machine, Expr::Tcp(true), Expr::Opens, Expr::Drop],
         &[Expr::For(dynos, length), Expr::Drop],
     ];
-    Table::new(PREFIX).chain("filter", Hook::Output, 0, &rules).install()
+    Table::first(PREFIX).chain("filter", Hook::Output, 0, &rules).install()
 }
 
 /// The fixed fields of a message about an interface.

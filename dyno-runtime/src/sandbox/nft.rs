@@ -5,7 +5,7 @@
 
 use std::{io, net::Ipv4Addr};
 
-use super::netlink::{ACK, APPEND, CREATE, Message, Netlink};
+use super::netlink::{ACK, APPEND, CREATE, EXCL, Message, Netlink};
 
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
@@ -66,25 +66,30 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// An empty table where there is none of this name yet. Nothing is removed, so that the kernel has nothing to wait
+    /// for: whoever removes a table waits, at the end, until no packet can be in it any more.
+    pub(super) fn first(name: &str) -> Self {
+        Self::batch(name, &[(NEW_TABLE, CREATE | EXCL)])
+    }
+
     /// An empty table, in place of one that is there.
     pub(super) fn new(name: &str) -> Self {
-        let mut batch = Message::new(BATCH_BEGIN, 0);
-        batch.push(&[0, 0, 0, 10]);
-        let mut table = Self { name: name.to_owned(), batch };
-        for (kind, flags) in [(NEW_TABLE, CREATE), (DELETE_TABLE, 0), (NEW_TABLE, CREATE)] {
-            table.begin(kind, flags);
-            table.name_it();
-        }
-        table
+        Self::batch(name, &[(NEW_TABLE, CREATE), (DELETE_TABLE, 0), (NEW_TABLE, CREATE)])
     }
 
     /// Only the removal of a table, which has to be there.
     pub(super) fn removal(name: &str) -> Self {
+        Self::batch(name, &[(DELETE_TABLE, ACK)])
+    }
+
+    fn batch(name: &str, deeds: &[(u16, u16)]) -> Self {
         let mut batch = Message::new(BATCH_BEGIN, 0);
         batch.push(&[0, 0, 0, 10]);
         let mut table = Self { name: name.to_owned(), batch };
-        table.begin(DELETE_TABLE, ACK);
-        table.name_it();
+        for (kind, flags) in deeds {
+            table.begin(*kind, *flags);
+            table.name_it();
+        }
         table
     }
 
