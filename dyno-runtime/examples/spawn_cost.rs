@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -74,6 +75,7 @@ async fn measure(rounds: usize) -> Result<(), String> {
         }
         show(&format!("{name}, to the end"), times);
     }
+    let _no_runc = fs::remove_dir_all(bundle());
     memory(&init).await
 }
 
@@ -139,10 +141,14 @@ fn bwrap() -> Option<Runs> {
     }))
 }
 
+fn bundle() -> PathBuf {
+    std::env::temp_dir().join(format!("spawn-cost-{}", std::process::id()))
+}
+
 /// With a bundle of its own, whose root has the machine's programs.
 fn runc() -> Option<Runs> {
     installed("runc").filter(|()| rustix::process::geteuid().is_root())?;
-    let bundle = std::env::temp_dir().join(format!("spawn-cost-{}", std::process::id()));
+    let bundle = bundle();
     for directory in ["rootfs/usr", "rootfs/proc", "rootfs/dev", "rootfs/sys"] {
         fs::create_dir_all(bundle.join(directory)).ok()?;
     }

@@ -72,7 +72,7 @@ pub trait Control {
     /// # Errors
     /// [`CgroupError::NoController`], or the kernel refused.
     fn limit_disk(&self, disk: Disk, rate: u64) -> Result<(), CgroupError>;
-    /// The files to which a process writes `0`, in order, to be a member in that role. A process that was init and
+    /// The files to which a process with one thread writes `0`, in order, to be a member in that role. A process that was init and
     /// becomes the app does both, in that order.
     fn join_files(&self, role: Role) -> Vec<PathBuf>;
     /// Its member processes, also those of groups below it.

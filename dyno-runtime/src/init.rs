@@ -35,6 +35,7 @@ use crate::sandbox::{
 
 mod apart;
 mod beside;
+mod groups;
 mod step;
 
 /// The line that the runtime sends may not be longer.
@@ -45,7 +46,7 @@ pub(crate) const MAX_ENVIRONMENT: usize = 6 << 20;
 /// What a dyno is made of. Its environment follows, as it is secret: each variable ends with a NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitSpec {
-    /// Files to write `0` to, so that this process is in its groups.
+    /// Files to write `0` to, so that the command is in its groups.
     pub join: Vec<PathBuf>,
     /// A file that the first process keeps locked, shared with others, for as long as the dyno lives.
     pub hold: Option<PathBuf>,
@@ -186,10 +187,6 @@ fn hold(path: &PathBuf) -> io::Result<fs::File> {
     let file = fs::File::open(path)?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared)?;
     Ok(file)
-}
-
-fn enter(procs: &PathBuf) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).open(procs)?.write_all(b"0")
 }
 
 /// A core dump would hold the config vars.

@@ -26,7 +26,10 @@ fn a_group_is_below_our_own_one_in_each_hierarchy() {
     let mount = hybrid();
     let site = Site::detect(mount.path(), HYBRID, "here").unwrap();
     let group = site.plan("shop.web.1.7");
-    let files = |own: &str| mount.path().join(own).join("busbar/here/shop.web.1.7/cgroup.procs");
+    let files = |own: &str| {
+        let name = if own == "unified" { "cgroup.procs" } else { "tasks" };
+        mount.path().join(own).join("busbar/here/shop.web.1.7").join(name)
+    };
     assert_eq!(group.control().join_files(Role::Init), ["unified", "pids", "cpu"].map(files));
     assert_eq!(group.control().join_files(Role::App), ["unified", "pids", "cpu", "memory/box/7"].map(files));
 }

@@ -139,8 +139,12 @@ impl Control for Group {
     }
 
     fn join_files(&self, role: Role) -> Vec<PathBuf> {
-        let init = self.without_memory().map(|directory| directory.join("cgroup.procs"));
-        let memory = self.memory.iter().map(|memory| memory.join("cgroup.procs"));
+        // Version 1 lets a thread move itself, for which nobody waits.
+        let name = |directory: &Path| {
+            if Some(directory) == self.unified.as_deref() { "cgroup.procs" } else { "tasks" }
+        };
+        let init = self.without_memory().map(|directory| directory.join(name(directory)));
+        let memory = self.memory.iter().map(|memory| memory.join("tasks"));
         match role {
             Role::Init => init.collect(),
             Role::App => init.chain(memory).collect(),

@@ -1,10 +1,6 @@
 //! A dyno that is kept apart: its first process, and the process that becomes its command.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::net::UnixStream,
-};
+use std::{io, os::unix::net::UnixStream};
 
 use rustix::{
     process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit},
@@ -12,7 +8,8 @@ use rustix::{
 };
 
 use super::{
-    Failed, First, InitStep, Order, SandboxSpec, Steps, execute, forbid_core_dumps, leave_stdin, tell,
+    Failed, First, InitStep, Order, SandboxSpec, Steps, execute, forbid_core_dumps, groups::Groups,
+    leave_stdin, tell,
 };
 use crate::sandbox::{
     first::{self, Around, Estate},
@@ -35,16 +32,13 @@ pub(super) fn begin(
     estate: Option<Estate>,
     steps: Steps,
 ) -> Result<First, Failed> {
-    // The paths of its groups lead nowhere once it has left the machine.
-    let open = |path| OpenOptions::new().write(true).open(path);
-    let groups =
-        steps.take(InitStep::Cgroup, || order.spec.join.iter().map(open).collect::<io::Result<Vec<_>>>())?;
+    let mut groups = steps.take(InitStep::Cgroup, || Groups::open(&order.spec.join))?;
     leave_machine(sandbox, steps)?;
     enter_root(sandbox, steps)?;
     let side = steps.take(InitStep::First, || {
         leave_stdin()?;
         sys::block_all();
-        sys::fork()
+        groups.divide()
     })?;
     match side {
         Side::Child => {
@@ -91,12 +85,12 @@ fn become_command(
     runtime: &mut UnixStream,
     order: &Order,
     sandbox: &SandboxSpec,
-    groups: Vec<File>,
+    groups: Groups,
     steps: Steps,
 ) -> Result<std::convert::Infallible, Failed> {
     steps.take(InitStep::Session, || Ok(rustix::process::setsid()?))?;
     steps.take(InitStep::Cgroup, || {
-        groups.into_iter().try_for_each(|mut procs| procs.write_all(b"0"))?;
+        groups.enter()?;
         sys::unshare(UnshareFlags::NEWCGROUP)
     })?;
     steps.take(InitStep::Rlimit, limit)?;

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{PTracer, getpid, set_child_subreaper, set_ptracer};
 
-use super::{Failed, First, InitStep, Order, Steps, enter, execute, forbid_core_dumps, tell};
+use super::{Failed, First, InitStep, Order, Steps, execute, forbid_core_dumps, groups::Groups, tell};
 use crate::sandbox::{
     first::{self, Around, Estate},
     sys::{self, Side},
@@ -19,16 +19,17 @@ pub(super) fn begin(
     estate: Estate,
     steps: Steps,
 ) -> Result<First, Failed> {
+    let mut groups = steps.take(InitStep::Cgroup, || Groups::open(&order.spec.join))?;
     let side = steps.take(InitStep::First, || {
         sys::block_all();
         set_child_subreaper(Some(getpid()))?;
-        sys::fork()
+        groups.divide()
     })?;
     match side {
         Side::Child => {
             drop(estate);
             sys::reset_signals();
-            let Err(failed) = become_command(runtime, order, steps);
+            let Err(failed) = enter_and_become(runtime, order, groups, steps);
             tell(runtime, &failed);
             sys::exit_now(126)
         }
@@ -41,13 +42,24 @@ pub(super) fn begin(
     }
 }
 
-/// Enters its groups, gives up what no command is to have, and executes it.
+/// The same without a first process.
 pub(super) fn become_command(
     runtime: &mut UnixStream,
     order: &Order,
     steps: Steps,
 ) -> Result<std::convert::Infallible, Failed> {
-    steps.take(InitStep::Cgroup, || order.spec.join.iter().try_for_each(enter))?;
+    let groups = steps.take(InitStep::Cgroup, || Groups::open(&order.spec.join))?;
+    enter_and_become(runtime, order, groups, steps)
+}
+
+/// Enters its groups, gives up what no command is to have, and executes it.
+fn enter_and_become(
+    runtime: &mut UnixStream,
+    order: &Order,
+    groups: Groups,
+    steps: Steps,
+) -> Result<std::convert::Infallible, Failed> {
+    steps.take(InitStep::Cgroup, || groups.enter())?;
     steps.take(InitStep::Rlimit, forbid_core_dumps)?;
     steps.take(InitStep::NoNewPrivileges, || Ok(rustix::thread::set_no_new_privs(true)?))?;
     execute(runtime, order, steps)

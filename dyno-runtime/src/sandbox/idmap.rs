@@ -5,14 +5,13 @@
 
 use std::{
     fs, io,
-    io::{Read as _, Write as _},
+    io::Write as _,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
     fs::{Mode, OFlags, openat},
     process::{Pid, Signal, WaitOptions, kill_process, waitpid},
-    thread::UnshareFlags,
 };
 
 use super::sys;
@@ -23,24 +22,13 @@ use super::sys;
 /// # Errors
 /// Those of the system; no process is left.
 pub(crate) fn namespace(proc: BorrowedFd<'_>, owner: (u32, u32), dyno: u32) -> io::Result<OwnedFd> {
-    let (mut from_child, mut tell_parent) = io::pipe()?;
-    match sys::fork()? {
-        sys::Side::Child => {
-            // It only has to be in the namespace until somebody else holds it.
-            let status = sys::unshare(UnshareFlags::NEWUSER).and_then(|()| tell_parent.write_all(b"!"));
-            drop(tell_parent);
-            if status.is_ok() {
-                loop {
-                    let _until_killed =
-                        rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 });
-                }
-            }
-            sys::exit_now(1);
-        }
+    match sys::fork_into_user_namespace()? {
+        // It only has to be there until somebody else holds its namespace.
+        sys::Side::Child => loop {
+            let _until_killed = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 });
+        },
         sys::Side::Parent(child) => {
-            drop(tell_parent);
-            let mut told = [0];
-            let namespace = from_child.read_exact(&mut told).and_then(|()| map(proc, child, owner, dyno));
+            let namespace = map(proc, child, owner, dyno);
             let _ended = kill_process(child, Signal::KILL);
             let _reaped = waitpid(Some(child), WaitOptions::empty());
             namespace

@@ -186,6 +186,35 @@ pub(crate) fn fork() -> io::Result<Side> {
     }
 }
 
+/// The same; the copy is born in a control group of version 2, of which the directory is given.
+pub(crate) fn fork_into(group: BorrowedFd<'_>) -> io::Result<Side> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    divide(INTO_CGROUP, u64::from(group.as_raw_fd().unsigned_abs()))
+}
+
+/// The same; the copy is born in a user namespace of its own.
+pub(crate) fn fork_into_user_namespace() -> io::Result<Side> {
+    divide(u64::from(libc::CLONE_NEWUSER.unsigned_abs()), 0)
+}
+
+fn divide(flags: u64, cgroup: u64) -> io::Result<Side> {
+    // SAFETY: a structure of numbers; zero says nothing in each of its fields.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = flags;
+    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    arguments.cgroup = cgroup;
+    // SAFETY: without shared memory and with one thread it is what `fork` does; the C library's own handlers of a fork only
+    // settle locks, which nobody holds.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) } {
+        0 => Ok(Side::Child),
+        -1 => Err(io::Error::last_os_error()),
+        pid => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            pid.map(Side::Parent).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+        }
+    }
+}
+
 /// Leaves namespaces for new ones.
 pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: the table of files is not among them; this process has one thread.
