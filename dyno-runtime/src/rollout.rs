@@ -64,6 +64,12 @@ impl Rollout {
         self.waiting.retain(|waiting| waiting != dyno);
     }
 
+    /// No other one is replaced, and none is under way any more.
+    pub fn cancel(&mut self) {
+        self.waiting.clear();
+        self.under_way.clear();
+    }
+
     /// The new one did not come up: those that wait stay as they are. Says how many these are; `None` when this dyno is
     /// not being replaced.
     pub fn stop(&mut self, dyno: &DynoName) -> Option<usize> {

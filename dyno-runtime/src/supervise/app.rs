@@ -3,11 +3,13 @@
 //! - [`Actor`]: obeys commands, hears dynos, keeps times. [`Slot`]: a dyno of the formation; [`Live`]: one life of it.
 //! - [`replace`]: new dynos in place of old ones, a few at a time or with preboot. [`idle`]: none while nobody asks.
 //! - [`oneoff`]: dynos that are no part of the formation, and the release command before a deploy.
+//! - [`staged`]: a deploy, and whether it has proved itself.
 //! - [`status`]: what `ps` shows and the registry is told.
 
 mod idle;
 mod oneoff;
 mod replace;
+mod staged;
 mod status;
 
 use std::{
@@ -25,7 +27,7 @@ use tokio::{
 };
 
 pub use self::oneoff::{OneOff, Started};
-use self::{idle::Idleness, oneoff::Release};
+use self::{idle::Idleness, oneoff::Release, staged::Staged};
 use super::{
     DynoStatus, House, RuntimeError, Which,
     dyno::{self, Event, News, Order, Plan},
@@ -68,6 +70,8 @@ pub(super) struct Actor {
     how: Replacement,
     why: Why,
     idleness: Idleness,
+    /// A deploy whose dynos are not all up yet; `definition` and `formation` are those before it.
+    staged: Option<Staged>,
     release: Option<Release>,
     events: mpsc::Sender<Event>,
     from_dynos: mpsc::Receiver<Event>,
@@ -138,6 +142,7 @@ impl Actor {
             how: Replacement::default(),
             why: Why::Restart,
             idleness: Idleness::Never,
+            staged: None,
             release: None,
             events,
             from_dynos,
@@ -186,7 +191,7 @@ impl Actor {
         }
     }
 
-    fn deploy(&mut self, definition: Arc<AppDefinition>) {
+    fn deploy_at_once(&mut self, definition: Arc<AppDefinition>) {
         let old: Vec<DynoName> = self.slots.keys().cloned().collect();
         self.formation = definition.formation.clone();
         self.definition = definition;
@@ -198,6 +203,11 @@ impl Actor {
     fn scale(&mut self, changes: &[ScaleChange]) -> Result<Formation, RuntimeError> {
         let next = self.formation.changed(changes)?;
         next.check_against(&self.definition.procfile)?;
+        if let Some(staged) = &mut self.staged {
+            let formation = staged.formation.changed(changes)?;
+            formation.check_against(&staged.definition.procfile)?;
+            staged.formation = formation;
+        }
         let before = std::mem::replace(&mut self.formation, next.clone());
         self.adjust();
         for (process_type, _) in next.iter().filter(|(t, share)| before.size(t) != share.size) {
@@ -238,8 +248,7 @@ impl Actor {
 
     /// What a dyno of this type may use: what its size says, and the app's limits where that says nothing.
     fn limits(&self, process_type: &ProcessType) -> Limits {
-        let size = self.formation.size(process_type).map(Size::limits).unwrap_or_default();
-        size.or(self.definition.limits)
+        limits(&self.formation, &self.definition, process_type)
     }
 
     /// Makes the slots those of the formation.
@@ -249,6 +258,7 @@ impl Actor {
             match step {
                 Step::Stop(dyno) => {
                     self.rollout.forget(&dyno);
+                    self.is_not_waited_for(&dyno);
                     let Some(slot) = self.slots.remove(&dyno) else { continue };
                     self.tell(slot.generation, Order::Stop(Why::Down));
                     self.tell(slot.successor, Order::Stop(Why::Down));
@@ -260,11 +270,17 @@ impl Actor {
             }
         }
         self.advance();
+        self.settle();
     }
 
     /// A new life in this slot.
     fn start(&mut self, dyno: &DynoName) {
-        let Some(generation) = self.begin(dyno, false) else { return };
+        self.start_from(dyno, false);
+    }
+
+    /// A new life in this slot; `again`: made of what the one before it was made of.
+    fn start_from(&mut self, dyno: &DynoName, again: bool) {
+        let Some(generation) = self.begin(dyno, false, again) else { return };
         if let Some(slot) = self.slots.get_mut(dyno) {
             slot.generation = Some(generation);
             (slot.restart_at, slot.idle_since) = (None, None);
@@ -272,21 +288,26 @@ impl Actor {
     }
 
     /// A new life; `held`: it is not registered before it is let go.
-    fn begin(&mut self, dyno: &DynoName, held: bool) -> Option<u64> {
-        Some(self.begin_life(Begin {
+    fn begin(&mut self, dyno: &DynoName, held: bool, again: bool) -> Option<u64> {
+        let (definition, formation) = self.source(dyno, again);
+        let begin = Begin {
             dyno: dyno.clone(),
-            command: self.definition.procfile.command(&dyno.process_type)?.to_owned(),
-            limits: self.limits(&dyno.process_type),
-            definition: Arc::clone(&self.definition),
+            command: definition.procfile.command(&dyno.process_type)?.to_owned(),
+            limits: limits(formation, definition, &dyno.process_type),
+            definition: Arc::clone(definition),
             held,
             task: false,
-        }))
+        };
+        let generation = self.begin_life(begin);
+        self.begun(dyno, generation, again, held);
+        Some(generation)
     }
 
     fn begin_life(&mut self, begin: Begin) -> u64 {
         let Begin { dyno, command, limits, definition, held, task } = begin;
         let generation = self.house.generations.fetch_add(1, Ordering::Relaxed);
         let (orders, from) = mpsc::channel(8);
+        let cycle = definition.cycle;
         let plan = Plan { dyno: dyno.clone(), generation, command, limits, definition, held, task };
         let live = Live {
             dyno,
@@ -300,11 +321,7 @@ impl Actor {
             registered: false,
             booted: false,
             since: SystemTime::now(),
-            cycle_at: self
-                .definition
-                .cycle
-                .filter(|_| !task)
-                .map(|period| Instant::now() + with_chance(period)),
+            cycle_at: cycle.filter(|_| !task).map(|period| Instant::now() + with_chance(period)),
             pid: None,
             address: None,
             cgroup: None,
@@ -325,7 +342,7 @@ impl Actor {
 
     fn start_again(&mut self, dyno: &DynoName) {
         self.say(dyno, Say::Changed(Phase::Crashed, Phase::Starting));
-        self.start(dyno);
+        self.start_from(dyno, true);
     }
 
     fn tell(&self, generation: Option<u64>, order: Order) {
@@ -380,16 +397,16 @@ impl Actor {
             last_exit: exit,
             ..Slot::default()
         };
+        self.did_not_come_up(&dyno, generation);
         if wait.is_zero() {
             self.start_again(&dyno);
         }
-        self.did_not_come_up(&dyno);
     }
 
     /// Web dynos first: what their last requests need should still be there.
     async fn stop(mut self) {
         self.slots.clear();
-        self.release = None;
+        (self.release, self.staged) = (None, None);
         self.report();
         self.tell_all(|live| live.dyno.process_type.is_web());
         let mut others_told = false;
@@ -418,6 +435,10 @@ impl Actor {
     fn say(&self, dyno: &DynoName, say: Say) {
         self.logs.push(LogLine::heroku(Speaker::Dyno(dyno.clone()), say.to_string()));
     }
+}
+
+fn limits(formation: &Formation, definition: &AppDefinition, process_type: &ProcessType) -> Limits {
+    formation.size(process_type).map(Size::limits).unwrap_or_default().or(definition.limits)
 }
 
 /// Up to 15 % longer, as on Heroku, so that dynos which started together do not end together.

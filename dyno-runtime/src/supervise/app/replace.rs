@@ -54,7 +54,7 @@ impl Actor {
                 .and_then(|generation| self.lives.get(&generation))
                 .is_some_and(|live| live.phase == Phase::Up && live.registered);
             if self.how.preboot && serves {
-                let successor = self.begin(&dyno, true);
+                let successor = self.begin(&dyno, true, false);
                 if let Some(slot) = self.slots.get_mut(&dyno) {
                     slot.successor = successor;
                 }
@@ -85,6 +85,7 @@ impl Actor {
         if self.slots.get(&dyno).is_some_and(|slot| slot.generation == Some(generation)) {
             self.rollout.done(&dyno);
             self.advance();
+            self.proves_itself(&dyno, generation);
         }
     }
 
@@ -115,7 +116,7 @@ impl Actor {
         match self.slots.get_mut(dyno) {
             Some(slot) if slot.successor == Some(generation) => {
                 slot.successor = None;
-                self.did_not_come_up(dyno);
+                self.did_not_come_up(dyno, generation);
                 true
             }
             Some(slot) if slot.generation == Some(generation) => self.promote(dyno),
@@ -128,12 +129,16 @@ impl Actor {
         let Some(slot) = self.slots.get_mut(dyno) else { return false };
         let Some(successor) = slot.successor.take() else { return false };
         *slot = Slot { generation: Some(successor), ..Slot::default() };
+        self.has_taken(dyno, successor);
         self.tell(Some(successor), Order::Go);
         true
     }
 
     /// A dyno that was to come up did not: those that would have followed stay as they are.
-    pub(super) fn did_not_come_up(&mut self, dyno: &DynoName) {
+    pub(super) fn did_not_come_up(&mut self, dyno: &DynoName, generation: u64) {
+        if self.fails(dyno, generation) {
+            return;
+        }
         if let Some(left) = self.rollout.stop(dyno) {
             let text = format!("{dyno} did not come up; {left} other dynos stay as they are");
             self.logs.push(LogLine::heroku(Speaker::Api, text));
