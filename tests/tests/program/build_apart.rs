@@ -33,7 +33,7 @@ for place in /etc /usr /usr/bin /bin /lib /opt /root /home /var /var/lib /var/ca
 done
 evil "cat PLACE/operator/id"
 evil "ls PLACE"
-evil "cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n' | grep -x hunter2-operator"
+evil "cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n' | grep '[h]unter2-operator'"
 evil "ls /var/cache/busbar"
 evil "ls /var/lib/busbar"
 evil "ls /run/busbar"
