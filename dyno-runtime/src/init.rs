@@ -30,7 +30,7 @@ use self::step::Steps;
 pub use crate::sandbox::walls::SandboxSpec;
 use crate::sandbox::{
     first::{self, Around, Estate},
-    sys,
+    resident, sys,
 };
 
 mod apart;
@@ -102,9 +102,11 @@ fn tell(runtime: &mut UnixStream, Failed { step, source }: &Failed) {
 /// Returns with the status of this process.
 fn become_dyno(mut runtime: UnixStream) -> i32 {
     match begin(&mut runtime) {
-        Ok((First { command, estate, around }, _held)) => {
+        Ok((First { command, estate, around }, held)) => {
             // Now the runtime hears the end of what this process and the command had to say.
             drop(runtime);
+            // Where this fails, the same is done here, with more memory.
+            let _not_executed = resident::become_it(command, around, estate.is_some(), held.as_ref());
             first::watch(command, estate, around)
         }
         Err(failed) => {

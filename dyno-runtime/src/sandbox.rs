@@ -24,6 +24,7 @@ pub(crate) mod network;
 pub(crate) mod nft;
 pub mod probe;
 pub(crate) mod quarters;
+pub(crate) mod resident;
 pub(crate) mod root;
 pub(crate) mod ruleset;
 pub(crate) mod skeleton;

@@ -83,10 +83,11 @@ pub(crate) fn leave_streams() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stderr(&null)?)
 }
 
-/// Keeps no right but that to signal processes of another user.
+/// Keeps no right but that to signal processes of another user, also as the program that it becomes.
 pub(crate) fn give_up_rights() -> io::Result<()> {
+    identity::pass_on(CapabilitySet::KILL)?;
     identity::bound()?;
-    identity::hold(CapabilitySet::KILL)?;
+    identity::hold_and_pass_on(CapabilitySet::KILL)?;
     Ok(rustix::thread::set_no_new_privs(true)?)
 }
 

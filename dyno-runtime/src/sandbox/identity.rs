@@ -49,3 +49,15 @@ pub(crate) fn hold(kept: CapabilitySet) -> io::Result<()> {
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }
+
+/// The same, and what root executes has them too, if [`pass_on`] came before [`bound`].
+pub(crate) fn hold_and_pass_on(kept: CapabilitySet) -> io::Result<()> {
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// Lets what is executed inherit these, besides those that this process has.
+pub(crate) fn pass_on(passed: CapabilitySet) -> io::Result<()> {
+    let sets = CapabilitySets { inheritable: passed, ..rustix::thread::capabilities(None)? };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}

@@ -157,6 +157,25 @@ impl Drop for Blocked {
     }
 }
 
+/// Becomes another program, with these arguments and without an environment. Returns only when that fails.
+pub(crate) fn execute(program: BorrowedFd<'_>, arguments: &[&CStr]) -> io::Result<std::convert::Infallible> {
+    let mut arguments: Vec<_> = arguments.iter().map(|argument| argument.as_ptr()).collect();
+    arguments.push(ptr::null());
+    let no_environment: [*const libc::c_char; 1] = [ptr::null()];
+    // SAFETY: the lists end with a null pointer, and the strings live during the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            no_environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    Err(io::Error::last_os_error())
+}
+
 /// Gives every signal its ordinary treatment, and blocks none.
 pub(crate) fn reset_signals() {
     // SAFETY: no handler of this process is in use; the set is filled before it is read. Those that cannot be changed

@@ -93,6 +93,37 @@ async fn f2_nothing_survives_the_first_process() {
 }
 
 #[tokio::test]
+async fn the_first_process_becomes_a_small_program_that_may_signal_and_nothing_else() {
+    if !root() {
+        return;
+    }
+    let house = House::open(full).await;
+    let mut log = house.run("worker: echo ready; exec sleep 600", |_| {}).await;
+    log.until("app[worker.1]: ready").await;
+    let first = house.runtime.ps(&house.app).await.unwrap()[0].pid.unwrap();
+    let read = |name: &str| fs::read_to_string(format!("/proc/{first}/{name}")).unwrap();
+    let small = || {
+        let program = fs::read_link(format!("/proc/{first}/exe")).unwrap();
+        program.to_string_lossy().starts_with("/memfd:dyno-init") && read("comm") == "dyno-init\n"
+    };
+    eventually("another program", small).await;
+    let status = read("status");
+    for line in [
+        "CapPrm:\t0000000000000020",
+        "CapEff:\t0000000000000020",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+    ] {
+        assert!(status.contains(line), "{line}\n{status}");
+    }
+    assert_eq!(read("environ"), "");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 256, "{resident}");
+    house.close().await;
+}
+
+#[tokio::test]
 async fn sigterm_reaches_every_process_once_and_an_orderly_end_is_waited_for() {
     if !root() {
         return;
@@ -171,7 +202,11 @@ async fn f7_what_a_killed_runtime_leaves_of_its_dynos_the_next_one_removes() {
     };
     let pid =
         |record: &serde_json::Value| record["leader"]["pid"].as_i64().map(|pid| i32::try_from(pid).unwrap());
-    let up = || records().iter().filter_map(pid).filter(|pid| below(*pid).len() == 1).count() == 2;
+    // A first process has others below it for a moment, while it sets up the dyno.
+    let executed =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name != "dyno-init\n");
+    let commands = |pid: i32| below(pid).iter().filter(|pid| executed(pid)).count();
+    let up = || records().iter().filter_map(pid).filter(|pid| commands(*pid) == 1).count() == 2;
     eventually("two dynos", up).await;
     let left = records();
     supervisor.kill().unwrap();
