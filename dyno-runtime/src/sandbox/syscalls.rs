@@ -188,6 +188,15 @@ mod tests {
         assert!(!different.contains(&c::SYS_clone3), "its flags cannot be seen");
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_documentation_says_how_many_calls_are_allowed() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/isolation.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        let said = format!("| {} allowed on x86-64; no `ptrace`", allowed().unwrap().len());
+        assert!(docs.contains(&said), "{said}");
+    }
+
     #[test]
     fn the_filter_fits_the_kernels_limit() {
         assert!(program().unwrap().iter().all(|filter| filter.len() < 4096));
