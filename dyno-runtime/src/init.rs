@@ -6,6 +6,8 @@
 //! command in a child whose first process it stays ([`apart`], [`beside`]), or, when nothing of it is to outlive the
 //! runtime and it is not kept apart, itself.
 //!
+//! A dyno may have a terminal of its own ([`terminal`]): its other end goes back over the socket ([`Report::Terminal`]).
+//!
 //! On the socket it answers [`Report::Ready`] before the last step and [`Report::Failed`] when a step fails; then it
 //! exits. A command that was executed closes the socket. When the runtime dies before it has sent the line, nothing
 //! is executed.
@@ -14,10 +16,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     io::{self, BufRead as _, Read as _, Write as _},
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStringExt as _, net::UnixStream, process::CommandExt as _},
-    },
+    os::unix::{ffi::OsStringExt as _, net::UnixStream, process::CommandExt as _},
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -25,8 +24,8 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
-pub use self::step::InitStep;
 use self::step::Steps;
+pub use self::{step::InitStep, terminal::Stdin};
 pub use crate::sandbox::walls::SandboxSpec;
 use crate::sandbox::{
     first::{self, Around, Estate},
@@ -37,6 +36,7 @@ mod apart;
 mod beside;
 mod groups;
 mod step;
+mod terminal;
 
 /// The line that the runtime sends may not be longer.
 const MAX_SPEC: u64 = 1 << 20;
@@ -56,6 +56,8 @@ pub struct InitSpec {
     pub argv: Vec<String>,
     /// How many bytes of environment follow.
     pub environment: usize,
+    /// Where the command reads from.
+    pub stdin: Stdin,
     /// How it is kept apart, if it is.
     pub sandbox: Option<SandboxSpec>,
     /// This step fails: for tests of what happens then.
@@ -65,6 +67,8 @@ pub struct InitSpec {
 /// What `dyno-init` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
+    /// The other end of the dyno's terminal comes with this.
+    Terminal,
     /// Everything is done but the last step.
     Ready,
     /// A step failed, and nothing was executed.
@@ -128,6 +132,7 @@ fn begin(runtime: &mut UnixStream) -> Result<(First, Option<fs::File>), Failed> 
         (None, Some(estate)) => beside::begin(runtime, &order, estate, steps)?,
         (None, None) => match beside::become_command(runtime, &order, steps)? {},
     };
+    order.spec.stdin.forget();
     Ok((first, held))
 }
 
@@ -145,7 +150,10 @@ fn execute(
     steps: Steps,
 ) -> Result<std::convert::Infallible, Failed> {
     steps.take(InitStep::Directory, || std::env::set_current_dir(&order.spec.directory))?;
-    steps.take(InitStep::Files, || leave_stdin().and_then(|()| sys::close_the_rest_on_exec()))?;
+    steps.take(InitStep::Files, || {
+        order.spec.stdin.take(runtime)?;
+        sys::close_the_rest_on_exec()
+    })?;
     steps.take(InitStep::Execute, || {
         let (program, arguments) = order.spec.argv.split_first().ok_or_else(|| invalid("empty argv"))?;
         send(runtime, &Report::Ready)?;
@@ -179,9 +187,14 @@ fn split(variable: &[u8]) -> Option<(OsString, OsString)> {
 }
 
 fn send(runtime: &mut UnixStream, report: &Report) -> io::Result<()> {
+    runtime.write_all(&self::report(report)?)
+}
+
+/// As it is on the wire: a line.
+fn report(report: &Report) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
-    runtime.write_all(&line)
+    Ok(line)
 }
 
 /// Whoever told this process to holds it too, so there is nothing to wait for.
@@ -194,11 +207,6 @@ fn hold(path: &PathBuf) -> io::Result<fs::File> {
 /// A core dump would hold the config vars.
 fn forbid_core_dumps() -> io::Result<()> {
     Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
-}
-
-fn leave_stdin() -> io::Result<()> {
-    let null: OwnedFd = fs::File::open("/dev/null")?.into();
-    Ok(rustix::stdio::dup2_stdin(&null)?)
 }
 
 fn invalid(why: &'static str) -> io::Error {

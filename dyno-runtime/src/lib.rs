@@ -9,7 +9,7 @@
 //!
 //! What is done:
 //! - [`supervise`]: apps and dynos; what a dead runtime left is removed by the next one.
-//! - [`spawn`] and [`init`]: a process becomes a dyno; [`sandbox`]: it is kept apart; [`cgroup`]: it is limited, counted
+//! - [`spawn`] and [`init`]: a process becomes a dyno; [`stdio`]: what it reads and writes; [`sandbox`]: it is kept apart; [`cgroup`]: it is limited, counted
 //!   and killed as a whole.
 //! - [`slug`]: an app in one file, and where it is unpacked. [`buildpack`]: how source becomes one.
 //! - [`register`]: a web dyno is ready, is registered, is drained. [`logs`]: what dynos write.
@@ -40,6 +40,7 @@ pub mod sandbox;
 pub mod size;
 pub mod slug;
 pub mod spawn;
+pub mod stdio;
 pub mod supervise;
 
 pub use cgroup::{Enforcement, Limits};
@@ -54,4 +55,5 @@ pub use register::{Demand, Drained, Draining};
 pub use restart::RestartPolicy;
 pub use rollout::Replacement;
 pub use size::{NoSize, Size};
-pub use supervise::{DynoStatus, OneOff, Runtime, RuntimeError, StartError, Started, Swept, Which};
+pub use stdio::{Stdio, Streams, Terminal, WindowSize};
+pub use supervise::{Attach, DynoStatus, OneOff, Runtime, RuntimeError, StartError, Started, Swept, Which};

@@ -25,12 +25,19 @@ pub struct Times {
     pub drain: Duration,
     /// From SIGTERM to SIGKILL (R12). Default 30 s.
     pub exit: Duration,
+    /// How long a one-off dyno awaits whoever wanted to be attached to it (R13). Default 30 s.
+    pub attach: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
         let half_a_minute = Duration::from_secs(30);
-        Self { boot: Duration::from_secs(60), drain: half_a_minute, exit: half_a_minute }
+        Self {
+            boot: Duration::from_secs(60),
+            drain: half_a_minute,
+            exit: half_a_minute,
+            attach: half_a_minute,
+        }
     }
 }
 
@@ -121,6 +128,12 @@ pub enum Input {
     Launched,
     /// It could not be launched; nothing of it is left.
     LaunchFailed,
+    /// It is to be launched when somebody is attached to it.
+    Awaiting,
+    /// Whoever it waited for is there: it is to be launched.
+    Attached,
+    /// Whoever it waited for did not come, or went away before it was launched.
+    NotAttached,
     /// `$PORT` accepts connections.
     Accepting,
     /// It need not be held any longer.
@@ -175,6 +188,10 @@ pub enum Say {
     BootTimeout(Duration),
     /// Error R12
     ExitTimeout(Duration),
+    /// `Awaiting client`
+    Awaiting,
+    /// Error R13
+    NotAttached,
     /// Error R16
     Detached,
     /// `Process running mem=1029M(201.0%)`
@@ -212,6 +229,8 @@ impl fmt::Display for Say {
                 "Error R12 (Exit timeout) -> At least one process failed to exit within {} of SIGTERM",
                 in_seconds(*limit)
             ),
+            Self::Awaiting => f.write_str("Awaiting client"),
+            Self::NotAttached => f.write_str("Error R13 (Attach error) -> Failed to attach to process"),
             Self::Detached => f.write_str(
                 "Error R16 (Detached) -> An attached process is not responding to SIGHUP after its external \
                  connection was closed.",
@@ -252,6 +271,10 @@ const HANG_UP: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Created,
+    /// Nobody is attached to it yet.
+    Awaiting {
+        until: Duration,
+    },
     Starting {
         until: Duration,
     },
@@ -299,7 +322,7 @@ impl Life {
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Created => Phase::Created,
-            State::Starting { .. } | State::Booted => Phase::Starting,
+            State::Awaiting { .. } | State::Starting { .. } | State::Booted => Phase::Starting,
             State::Up => Phase::Up,
             State::Draining { .. } | State::HungUp { .. } | State::Stopping { .. } => Phase::Stopping,
             State::Dying { told, .. } => self.ended_as(told),
@@ -320,9 +343,10 @@ impl Life {
     /// When [`Input::Time`] is due.
     pub fn wake(&self) -> Option<Duration> {
         match self.state {
-            State::Starting { until } | State::Draining { until, .. } | State::HungUp { until } => {
-                Some(until)
-            }
+            State::Awaiting { until }
+            | State::Starting { until }
+            | State::Draining { until, .. }
+            | State::HungUp { until } => Some(until),
             State::Stopping { until, killed: false } => Some(until),
             _ => None,
         }
@@ -335,6 +359,13 @@ impl Life {
         let held = held && input != Input::Go;
         let (state, effects) = match (state, input) {
             (State::Created, input) => created(web, now, &times, input),
+            (State::Awaiting { until }, Input::Time) if now < until => (state, vec![]),
+            (State::Awaiting { .. }, Input::Time | Input::NotAttached) => not_attached(),
+            (State::Awaiting { .. }, Input::Stop(_)) => {
+                (State::Ended(Phase::Down), vec![changed(Phase::Starting, Phase::Down)])
+            }
+            (State::Awaiting { .. }, Input::Attached) => (State::Created, vec![]),
+            (State::Awaiting { .. }, _) => (state, vec![]),
             (State::Starting { until }, input) => starting(until, held, now, &times, input),
             (State::Booted, input) => booted(now, &times, input),
             (State::Up, input) => up(web, now, &times, input),
@@ -367,9 +398,15 @@ fn created(web: bool, now: Duration, times: &Times, input: Input) -> Next {
         Input::Launched if web => (State::Starting { until: now + times.boot }, vec![Effect::Probe]),
         Input::Launched => (State::Up, vec![changed(Phase::Starting, Phase::Up)]),
         Input::LaunchFailed => (State::Ended(Phase::Crashed), vec![changed(Phase::Starting, Phase::Crashed)]),
+        Input::Awaiting => (State::Awaiting { until: now + times.attach }, vec![Effect::Say(Say::Awaiting)]),
         Input::Stop(_) => (State::Ended(Phase::Down), vec![]),
         _ => (State::Created, vec![]),
     }
+}
+
+fn not_attached() -> Next {
+    let said = vec![Effect::Say(Say::NotAttached), changed(Phase::Starting, Phase::Complete)];
+    (State::Ended(Phase::Complete), said)
 }
 
 fn starting(until: Duration, held: bool, now: Duration, times: &Times, input: Input) -> Next {

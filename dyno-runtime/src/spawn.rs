@@ -10,7 +10,8 @@ use std::{
     ffi::{CString, OsString},
     fmt,
     fs::File,
-    io,
+    io::{self, IoSliceMut, PipeReader, PipeWriter},
+    mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{ffi::OsStrExt as _, fs::FileExt as _},
@@ -21,10 +22,11 @@ use std::{
 
 use rustix::{
     event::{EventfdFlags, eventfd},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     process::{Pid, PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, pidfd_open, waitid},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest, unix::AsyncFd},
+    io::{AsyncWriteExt as _, Interest, unix::AsyncFd},
     net::{UnixStream, unix::pipe},
 };
 
@@ -34,6 +36,7 @@ use crate::{
     options::{InitProgram, Isolation},
     process::Identity,
     sandbox::{first, sys},
+    stdio::{Stdio, Streams, Terminal},
 };
 
 /// `dyno-init` has no more time than this; its steps take milliseconds.
@@ -83,7 +86,8 @@ pub(crate) struct Embryo {
     orders: UnixStream,
     program: PathBuf,
     process: Process,
-    output: [pipe::Receiver; 2],
+    /// `None`: they are a terminal, which does not exist yet.
+    pipes: Option<Streams>,
 }
 
 /// The first process of a dyno. A child of this one is not reaped before that is asked for.
@@ -102,11 +106,10 @@ struct Tells {
     ended: AsyncFd<OwnedFd>,
 }
 
-/// A process that runs the app's command, and its output.
+/// A process that runs the app's command, and our ends of its standard streams.
 pub(crate) struct Launched {
     pub(crate) process: Process,
-    pub(crate) stdout: pipe::Receiver,
-    pub(crate) stderr: pipe::Receiver,
+    pub(crate) streams: Streams,
 }
 
 impl Embryo {
@@ -116,30 +119,12 @@ impl Embryo {
         init: &OpenProgram,
         level: Isolation,
         exit: Option<File>,
+        stdio: Stdio,
     ) -> Result<Self, SpawnError> {
-        let made = || -> io::Result<_> {
-            let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-            ours.set_nonblocking(true)?;
-            let (stdout, their_stdout) = io::pipe()?;
-            let (stderr, their_stderr) = io::pipe()?;
-            let streams = [theirs.as_fd(), their_stdout.as_fd(), their_stderr.as_fd()];
-            let mut files = Vec::from(streams.map(out_of_the_way));
-            let mut tells = None;
-            if let Some(exit) = exit {
-                let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-                // In the order of their numbers there.
-                let estate = [exit.as_fd(), stdout.as_fd(), stderr.as_fd(), ended.as_fd()];
-                files.extend(estate.map(out_of_the_way));
-                tells = Some(Tells { exit, ended: watched(ended)? });
-            }
-            let output = [stdout, stderr].map(|ours| pipe::Receiver::from_owned_fd(ours.into()));
-            let [stdout, stderr] = output;
-            let files = files.into_iter().collect::<io::Result<Vec<_>>>()?;
-            Ok((UnixStream::from_std(ours)?, [stdout?, stderr?], files, tells))
-        };
-        let (orders, output, files, tells) = made().map_err(system("make sockets and pipes"))?;
+        let made = Made::new(exit, stdio).map_err(system("make sockets and pipes"))?;
+        let Made { orders, pipes, files, tells } = made;
         let process = Process { tells, ..init.start(level, &files)? };
-        Ok(Self { orders, program: init.program.clone(), process, output })
+        Ok(Self { orders, program: init.program.clone(), process, pipes })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -148,19 +133,19 @@ impl Embryo {
 
     /// Gives the orders and waits until the command is executed. On failure the process is killed and reaped.
     pub(crate) async fn launch(mut self, order: &LaunchOrder) -> Result<Launched, SpawnError> {
-        let reports = tokio::time::timeout(LAUNCH_LIMIT, converse(&mut self.orders, order)).await;
-        let reports = reports.ok().and_then(Result::ok).unwrap_or_default();
+        let answer = tokio::time::timeout(LAUNCH_LIMIT, converse(&mut self.orders, order)).await;
+        let (reports, master) = answer.ok().and_then(Result::ok).unwrap_or_default();
         let failed = reports.iter().find_map(|report| match report {
             Report::Failed { step, errno } => Some((*step, *errno)),
-            Report::Ready => None,
+            Report::Ready | Report::Terminal => None,
         });
         let failure = match failed {
             Some((step, errno)) => SpawnError::Step { step, source: io::Error::from_raw_os_error(errno) },
-            None if reports.is_empty() => SpawnError::Silent(self.program),
-            None => {
-                let [stdout, stderr] = self.output;
-                return Ok(Launched { process: self.process, stdout, stderr });
-            }
+            None if !reports.contains(&Report::Ready) => SpawnError::Silent(self.program),
+            None => match self.pipes.map_or_else(|| terminal(master), Ok) {
+                Ok(streams) => return Ok(Launched { process: self.process, streams }),
+                Err(source) => SpawnError::System { deed: "take over the terminal", source },
+            },
         };
         self.process.end().await;
         Err(failure)
@@ -267,31 +252,112 @@ impl LaunchOrder {
     }
 }
 
-/// Sends the specification and hears all reports until the socket is closed.
-async fn converse(orders: &mut UnixStream, order: &LaunchOrder) -> io::Result<Vec<Report>> {
+/// What a process is started with, and our sides of that.
+struct Made {
+    orders: UnixStream,
+    pipes: Option<Streams>,
+    /// What becomes its files 0, 1, 2 …
+    files: Vec<OwnedFd>,
+    tells: Option<Tells>,
+}
+
+impl Made {
+    fn new(exit: Option<File>, stdio: Stdio) -> io::Result<Self> {
+        let (orders, theirs) = std::os::unix::net::UnixStream::pair()?;
+        orders.set_nonblocking(true)?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let output = match stdio {
+            Stdio::Terminal(_) => None,
+            Stdio::Logged | Stdio::Pipes => Some([io::pipe()?, io::pipe()?]),
+        };
+        let stdin = (stdio == Stdio::Pipes).then(io::pipe).transpose()?;
+        let ended = exit.as_ref().map(|_| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK));
+        let ended = ended.transpose()?;
+        let nothing = [null.as_fd(); 2];
+        let theirs_to_write = output.as_ref().map_or(nothing, |both| both.each_ref().map(|(_, w)| w.as_fd()));
+        // What goes to whoever is attached is nobody's else: when they are gone, the dyno is to notice.
+        let logged = output.as_ref().filter(|_| stdio == Stdio::Logged);
+        let theirs_to_hold = logged.map_or(nothing, |both| both.each_ref().map(|(r, _)| r.as_fd()));
+        // In the order of their numbers there.
+        let mut files = vec![theirs.as_fd()];
+        files.extend(theirs_to_write);
+        if let (Some(exit), Some(ended)) = (&exit, &ended) {
+            files.push(exit.as_fd());
+            files.extend(theirs_to_hold);
+            files.push(ended.as_fd());
+        }
+        files.extend(stdin.as_ref().map(|(r, _)| r.as_fd()));
+        let files = files.into_iter().map(out_of_the_way).collect::<io::Result<_>>()?;
+        let watch = |ended| watched(ended, Interest::READABLE);
+        let tells =
+            exit.zip(ended).map(|(exit, ended)| Ok::<_, io::Error>(Tells { exit, ended: watch(ended)? }));
+        let pipes = output.map(|output| Self::pipes(stdin.map(|(_, w)| w), output)).transpose()?;
+        Ok(Self { orders: UnixStream::from_std(orders)?, pipes, files, tells: tells.transpose()? })
+    }
+
+    fn pipes(
+        stdin: Option<PipeWriter>,
+        [stdout, stderr]: [(PipeReader, PipeWriter); 2],
+    ) -> io::Result<Streams> {
+        let stdin = stdin.map(|ours| pipe::Sender::from_owned_fd(ours.into())).transpose()?;
+        let [stdout, stderr] = [stdout, stderr].map(|(ours, _)| pipe::Receiver::from_owned_fd(ours.into()));
+        Ok(Streams::Pipes { stdin, stdout: stdout?, stderr: stderr? })
+    }
+}
+
+fn terminal(master: Option<OwnedFd>) -> io::Result<Streams> {
+    let master = master.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
+    Terminal::new(master).map(Streams::Terminal)
+}
+
+/// Sends the specification and hears all reports until the socket is closed, and takes the file that came with them.
+async fn converse(
+    orders: &mut UnixStream,
+    order: &LaunchOrder,
+) -> io::Result<(Vec<Report>, Option<OwnedFd>)> {
     let mut line = serde_json::to_vec(&order.spec)?;
     line.push(b'\n');
     orders.write_all(&line).await?;
     orders.write_all(&order.environment.0).await?;
-    let mut heard = Vec::new();
-    orders.take(4096).read_to_end(&mut heard).await?;
-    heard
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| Ok(serde_json::from_slice(line)?))
-        .collect()
+    let (mut heard, mut file) = (Vec::new(), None);
+    while heard.len() < 4096 {
+        let received = orders.async_io(Interest::READABLE, || receive(orders, &mut heard)).await?;
+        match received {
+            (0, _) => break,
+            (_, another) => file = file.or(another),
+        }
+    }
+    let lines = heard.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let reports = lines.map(|line| Ok(serde_json::from_slice(line)?));
+    Ok((reports.collect::<io::Result<_>>()?, file))
 }
 
-fn watched(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// How many bytes came, which are added to what was heard, and the file that came with them.
+fn receive(orders: &UnixStream, heard: &mut Vec<u8>) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut buffer = [0; 512];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let into = &mut [IoSliceMut::new(&mut buffer)];
+    let count = recvmsg(orders, into, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    let file = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    heard.extend(buffer.iter().take(count));
+    Ok((count, file))
+}
+
+/// Waits for what happens to a file.
+pub(crate) fn watched(file: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     #[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor that it has no type for")]
     // SAFETY: an `OwnedFd` is open and stays the same descriptor for as long as it lives; the `AsyncFd` owns it.
-    let watched = unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) };
+    let watched = unsafe { AsyncFd::register_with_interest(file, interest) };
     Ok(watched?)
 }
 
 impl Process {
     fn watched(pid: Pid, pidfd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pid, pidfd: watched(pidfd)?, tells: None, child: true })
+        Ok(Self { pid, pidfd: watched(pidfd, Interest::READABLE)?, tells: None, child: true })
     }
 
     /// Takes over the first process of a dyno whose runtime was killed, with its output. `exit` is the file that it was
@@ -311,9 +377,10 @@ impl Process {
         let take = |number| pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty());
         let [stdout, stderr] =
             [take(first::STDOUT)?, take(first::STDERR)?].map(pipe::Receiver::from_owned_fd);
-        let tells = Some(Tells { exit, ended: watched(take(first::ENDED)?)? });
-        let process = Self { pid, pidfd: watched(pidfd)?, tells, child: false };
-        Ok(Launched { process, stdout: stdout?, stderr: stderr? })
+        let tells = Some(Tells { exit, ended: watched(take(first::ENDED)?, Interest::READABLE)? });
+        let process = Self { pid, pidfd: watched(pidfd, Interest::READABLE)?, tells, child: false };
+        let streams = Streams::Pipes { stdin: None, stdout: stdout?, stderr: stderr? };
+        Ok(Launched { process, streams })
     }
 
     /// Kills and reaps it.

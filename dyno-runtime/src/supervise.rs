@@ -32,7 +32,7 @@ use tokio::{
 
 use self::app::{Actor, Command};
 pub use self::{
-    app::{OneOff, Started},
+    app::{Attach, OneOff, Started},
     state::StateError,
 };
 pub(crate) use self::{
@@ -286,7 +286,7 @@ impl Runtime {
     }
 
     /// Runs a command in a dyno of its own, which is no part of the formation. Returns when that has begun; what it writes
-    /// goes into the app's log.
+    /// goes into the app's log, or to whoever attaches ([`Started::attach`]).
     ///
     /// # Errors
     /// [`RuntimeError::UnknownApp`], [`RuntimeError::TooManyOneOffs`], [`RuntimeError::Stopping`].

@@ -31,7 +31,7 @@ mod support;
 const WEB: &str = "web: exec python3 -u -m http.server $PORT";
 
 fn soon() -> Times {
-    Times { boot: LONG, drain: LONG, exit: Duration::from_millis(300) }
+    Times { boot: LONG, drain: LONG, exit: Duration::from_millis(300), ..Times::default() }
 }
 
 #[tokio::test]

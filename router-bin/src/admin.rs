@@ -18,15 +18,20 @@ mod tail;
 pub(crate) mod traffic;
 mod uploads;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    Router,
+    Extension, Router,
     routing::{get, post, put},
 };
 use busbar_registry::Snapshot;
 use router_core::{server::Meter, tls::CertificateStore};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use self::socket::AdminSocket;
 pub(crate) use self::{
@@ -83,6 +88,7 @@ type Shared = axum::extract::State<Arc<Admin>>;
 /// Answers on `socket` until it is to stop; then finishes the answers under way, and follows no more logs.
 pub(crate) async fn serve(admin: Arc<Admin>, socket: AdminSocket) {
     let stop = stopped(admin.stop.clone());
+    let attached = TaskTracker::new();
     let router = Router::new()
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
@@ -98,9 +104,16 @@ pub(crate) async fn serve(admin: Arc<Admin>, socket: AdminSocket) {
         .route("/v1/logs", get(tail::logs))
         .route("/v1/reload", post(reload::reload))
         .fallback(api::no_such_path)
+        .layer(Extension(attached.clone()))
         .with_state(admin);
     socket.serve(router, stop).await;
+    // How the last one-off dynos ended is still being said.
+    attached.close();
+    let _they_do_not_listen = tokio::time::timeout(LAST_WORDS, attached.wait()).await;
 }
+
+/// How long whoever is attached to a one-off dyno may take to hear how it ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

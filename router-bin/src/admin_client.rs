@@ -1,11 +1,11 @@
 //! Asks a running `busbar` through its admin API: what `ps`, `scale`, `restart`, `logs`, `routes` and `reload` use.
 
-use std::{marker::PhantomData, time::Duration};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -37,6 +37,12 @@ pub(crate) enum CallError {
         /// Why.
         why: String,
     },
+    /// The connection ended before what it was for.
+    #[error("the connection to busbar was lost: {why}; see what it says for itself, and busbar ps")]
+    Lost {
+        /// Why.
+        why: String,
+    },
     /// It says no.
     #[error("{message}")]
     Refused {
@@ -54,9 +60,9 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// Whether nobody was there.
+    /// Whether nobody was there, or not to the end.
     pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Lost { .. })
     }
 }
 
@@ -98,43 +104,57 @@ impl AdminClient {
     }
 
     /// The lines of `path`, one after the other.
-    pub(crate) async fn lines(&self, path: &str) -> Result<Lines<'_, LogLine>, CallError> {
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines<'_>, CallError> {
         let body = self.send(Method::GET, path, Bytes::new()).await?;
-        Ok(Lines { client: self, body, read: BytesMut::new(), what: PhantomData })
+        Ok(Lines { client: self, body, read: BytesMut::new() })
     }
 
-    /// Has `path` done, and hears one thing to a line about it.
-    pub(crate) async fn post_lines<T: DeserializeOwned>(
+    /// Has `path` done over a connection that speaks `protocol` from then on.
+    pub(crate) async fn upgrade(
         &self,
         path: &str,
+        protocol: &'static str,
         body: &impl Serialize,
-    ) -> Result<Lines<'_, T>, CallError> {
+    ) -> Result<Upgraded, CallError> {
         let body = serde_json::to_vec(body).map_err(|error| self.nonsense(&error))?;
-        let body = self.send(Method::POST, path, body.into()).await?;
-        Ok(Lines { client: self, body, read: BytesMut::new(), what: PhantomData })
+        let mut request = self.request(Method::POST, path, body.into())?;
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(protocol));
+        let mut answer = self.in_time(self.exchange(request)).await?;
+        let status = answer.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let named = answer.headers().get(header::UPGRADE).is_some_and(|named| *named == protocol);
+            let upgraded = hyper::upgrade::on(&mut answer).await.map_err(|error| self.unreachable(&error))?;
+            return if named { Ok(upgraded) } else { Err(self.nonsense(&"another protocol")) };
+        }
+        if status.is_success() {
+            return Err(self.nonsense(&format!("status {status} instead of an upgrade to {protocol}")));
+        }
+        Err(self.refused(answer).await)
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, CallError> {
-        let answer = match tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await {
-            Err(_) => return Err(self.unreachable(&format!("no answer within {} s", PATIENCE.as_secs()))),
-            Ok(answer) => answer?,
-        };
+        let answer = self.in_time(self.exchange(self.request(method, path, body)?)).await?;
         if answer.status().is_success() { Ok(answer.into_body()) } else { Err(self.refused(answer).await) }
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<http::Response<Incoming>, CallError> {
-        let request = Request::builder()
+    async fn in_time<T>(&self, exchange: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+        let answer = tokio::time::timeout(PATIENCE, exchange).await;
+        answer
+            .unwrap_or_else(|_| Err(self.unreachable(&format!("no answer within {} s", PATIENCE.as_secs()))))
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {
+        Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "busbar")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|error| self.nonsense(&error))?;
+            .map_err(|error| self.nonsense(&error))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>, CallError> {
         let mut sender = match &self.at {
             Endpoint::Unix(path) => self.shake_hands(UnixStream::connect(path).await).await?,
             Endpoint::Tcp(address) => self.shake_hands(TcpStream::connect(address).await).await?,
@@ -152,7 +172,7 @@ impl AdminClient {
         let stream = stream.map_err(|error| self.unreachable(&crate::failure::reason(&error)))?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(&error))?;
-        tokio::spawn(connection); // ends with the body that is read from it
+        tokio::spawn(connection.with_upgrades()); // ends with the body that is read from it
         Ok(sender)
     }
 
@@ -180,17 +200,16 @@ impl AdminClient {
     }
 }
 
-/// A stream of things, one to a line.
-pub(crate) struct Lines<'c, T> {
+/// The lines of a log.
+pub(crate) struct Lines<'c> {
     client: &'c AdminClient,
     body: Incoming,
     read: BytesMut,
-    what: PhantomData<T>,
 }
 
-impl<T: DeserializeOwned> Lines<'_, T> {
+impl Lines<'_> {
     /// The next line. `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<T>, CallError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<LogLine>, CallError> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line = self.read.split_to(end);

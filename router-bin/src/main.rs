@@ -4,6 +4,7 @@
 //! - [`config`]: the router's configuration file. [`declared`]: what it declares, in the registry.
 //! - [`acme`]: certificates that the router requests itself.
 //! - [`admin`]: the API of a running busbar; [`admin_client`]: the side that asks; [`dynos`], [`logs`]: of what.
+//! - [`attach`]: both sides of being attached to a one-off dyno.
 //! - [`key_file`], [`local_ca`], [`uploads`]: what only this machine's user may read.
 //! - [`buildpacks`]: those that are in this program.
 //! - [`say`], [`out`], [`failure`]: what people are told, and the exit code.
@@ -12,6 +13,7 @@ mod acme;
 mod admin;
 mod admin_client;
 mod app;
+mod attach;
 mod buildpacks;
 mod cli;
 mod config;

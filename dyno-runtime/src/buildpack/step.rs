@@ -13,13 +13,14 @@ use tokio::{
 use super::places::IN_ROOT;
 use crate::{
     cgroup::{CgroupError, Enforcement, Limits, Role, Site},
-    init::InitSpec,
+    init::{InitSpec, Stdin},
     life::Exit,
     logs::{Lines, Stream},
     options::{Isolation, RuntimeOptions, shell},
     process::{Family, Identity, MARK},
     sandbox::{content::Content, disk::Disk, quarters::Quarters, walls::Walls},
     spawn::{Embryo, LaunchOrder, Launched, OpenProgram, SpawnError},
+    stdio::{Stdio, Streams},
     supervise::{KILL_LIMIT, OUTPUT_LIMIT, Record, StateDirectory, StateError, find_site, remove_group},
 };
 
@@ -187,7 +188,7 @@ impl<'o> Yard<'o> {
         self.make_group(family).await?;
         let order = self.order(step, family, quarters)?;
         let exit = quarters.map(|_| self.state.exit_file(&key)).transpose()?;
-        let embryo = Embryo::create(&self.program, self.options.isolation, exit)?;
+        let embryo = Embryo::create(&self.program, self.options.isolation, exit, Stdio::Logged)?;
         family.leader = Identity::of(embryo.pid().as_raw_pid());
         if let Err(unwritten) = self.state.write(&key, &Record::of(family, quarters)) {
             embryo.abandon().await;
@@ -213,6 +214,7 @@ impl<'o> Yard<'o> {
             directory: step.directory.to_owned(),
             argv: step.argv,
             environment: 0,
+            stdin: Stdin::Null,
             sandbox: sandbox.transpose().map_err(StepError::Quarters)?,
             fail: self.options.sandbox.fail,
         };
@@ -234,9 +236,11 @@ impl<'o> Yard<'o> {
     }
 
     async fn watch(&self, launched: Launched, family: &Family, say: Say<'_>) -> Ended {
-        let Launched { process, stdout, stderr } = launched;
+        let Launched { process, streams } = launched;
         let output = async {
-            tokio::join!(carry(stdout, Stream::Stdout, say), carry(stderr, Stream::Stderr, say));
+            if let Streams::Pipes { stdout, stderr, .. } = streams {
+                tokio::join!(carry(stdout, Stream::Stdout, say), carry(stderr, Stream::Stderr, say));
+            }
         };
         tokio::pin!(output);
         let (mut silent, mut stop) = (false, self.stop.clone());

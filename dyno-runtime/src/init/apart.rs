@@ -8,8 +8,8 @@ use rustix::{
 };
 
 use super::{
-    Failed, First, InitStep, Order, SandboxSpec, Steps, execute, forbid_core_dumps, groups::Groups,
-    leave_stdin, tell,
+    Failed, First, InitStep, Order, SandboxSpec, Steps, execute, forbid_core_dumps, groups::Groups, tell,
+    terminal::leave_stdin,
 };
 use crate::sandbox::{
     first::{self, Around, Estate},

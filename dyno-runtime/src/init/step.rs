@@ -51,7 +51,7 @@ pub enum InitStep {
     Seccomp,
     /// Go to its directory.
     Directory,
-    /// Take `/dev/null` as standard input, and close what it inherited beyond the standard streams.
+    /// Take its standard streams, and close what it inherited beyond these.
     Files,
     /// Execute the command.
     Execute,
@@ -110,7 +110,7 @@ impl fmt::Display for InitStep {
             Self::Landlock => "restrict itself by Landlock",
             Self::Seccomp => "restrict its system calls",
             Self::Directory => "change to the app's directory",
-            Self::Files => "open /dev/null and close other files",
+            Self::Files => "take its standard streams and close other files",
             Self::Execute => "execute the command",
         })
     }

@@ -202,6 +202,23 @@ fn who_is_detached_is_hung_up_then_told_to_end_with_r16_then_killed() {
     assert_eq!(gone.phase(), Phase::Down);
 }
 
+#[test]
+fn a_dyno_that_awaits_somebody_begins_when_they_are_there_and_is_r13_when_they_are_not() {
+    let (awaiting, effects) = live(false, &[(3, Input::Awaiting)]);
+    assert_eq!((said(&effects), awaiting.wake()), (vec!["Awaiting client".to_owned()], Some(secs(33))));
+    assert_eq!(awaiting.on(secs(32), Input::Time), (awaiting, vec![]));
+    for (at, input) in [(33, Input::Time), (5, Input::NotAttached)] {
+        let (never, effects) = awaiting.on(secs(at), input);
+        assert_eq!(said(&effects)[0], "Error R13 (Attach error) -> Failed to attach to process");
+        assert_eq!(said(&effects)[1], "State changed from starting to complete");
+        assert!(never.has_ended());
+    }
+    let (stopped, effects) = awaiting.on(secs(5), Input::Stop(Why::Down));
+    assert_eq!((stopped.phase(), said(&effects).len()), (Phase::Down, 1));
+    let (attached, effects) = awaiting.on(secs(5), Input::Attached);
+    assert_eq!((attached, effects), live(false, &[]));
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
         Just(Input::Accepting),
@@ -211,6 +228,9 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Stop(Why::Idle)),
         Just(Input::Stop(Why::Cycle)),
         Just(Input::Stop(Why::Detached)),
+        Just(Input::Awaiting),
+        Just(Input::Attached),
+        Just(Input::NotAttached),
         Just(Input::Go),
         Just(Input::OutOfMemory(Memory { used: 3, quota: 1 })),
         Just(Input::Time),

@@ -17,11 +17,12 @@ use serde::Serialize;
 use super::{disk, quarters::Quarters, sys, uplink::Uplink, walls::Walls};
 use crate::{
     cgroup::{Cgroup, Limits, Role, Site},
-    init::InitSpec,
+    init::{InitSpec, Stdin},
     life::Exit,
     options::{InitProgram, Isolation, Network, RuntimeOptions, Sandbox},
     remove::remove_tree,
     spawn::{Embryo, LaunchOrder, OpenProgram, Process},
+    stdio::Stdio,
     supervise::remove_group,
 };
 
@@ -172,10 +173,19 @@ impl Trial {
         let join = group.map(|group| group.control().join_files(Role::App)).unwrap_or_default();
         let directory = sandbox.as_ref().map_or(app, |_| "/app".into());
         let argv = vec!["/bin/sh".into(), "-c".into(), command.into()];
-        let spec = InitSpec { join, hold: None, directory, argv, environment: 0, sandbox, fail: None };
+        let spec = InitSpec {
+            join,
+            hold: None,
+            directory,
+            argv,
+            environment: 0,
+            stdin: Stdin::Null,
+            sandbox,
+            fail: None,
+        };
         let order = LaunchOrder::new(spec, vec![]).map_err(|error| error.to_string())?;
-        let embryo =
-            Embryo::create(&self.program, self.isolation, None).map_err(|error| error.to_string())?;
+        let embryo = Embryo::create(&self.program, self.isolation, None, Stdio::Logged)
+            .map_err(|error| error.to_string())?;
         Ok(embryo.launch(&order).await.map_err(|error| error.to_string())?.process)
     }
 

@@ -26,11 +26,11 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::oneoff::{OneOff, Started};
+pub use self::oneoff::{Attach, OneOff, Started};
 use self::{idle::Idleness, oneoff::Release, staged::Staged};
 use super::{
     DynoStatus, House, RuntimeError, Which,
-    dyno::{self, Event, News, Order, Plan},
+    dyno::{self, Attached, Event, News, Order, Plan},
 };
 use crate::{
     cgroup::{Cgroup, Limits},
@@ -123,6 +123,7 @@ struct Begin {
     definition: Arc<AppDefinition>,
     held: bool,
     task: bool,
+    attached: Option<Attached>,
 }
 
 impl Actor {
@@ -297,6 +298,7 @@ impl Actor {
             definition: Arc::clone(definition),
             held,
             task: false,
+            attached: None,
         };
         let generation = self.begin_life(begin);
         self.begun(dyno, generation, again, held);
@@ -304,7 +306,7 @@ impl Actor {
     }
 
     fn begin_life(&mut self, begin: Begin) -> u64 {
-        let Begin { dyno, command, limits, definition, held, task } = begin;
+        let Begin { dyno, command, limits, definition, held, task, attached } = begin;
         let generation = self.house.generations.fetch_add(1, Ordering::Relaxed);
         let (orders, from) = mpsc::channel(8);
         let cycle = definition.cycle;
@@ -328,7 +330,7 @@ impl Actor {
         };
         self.lives.insert(generation, live);
         let (house, logs) = (Arc::clone(&self.house), Arc::clone(&self.logs));
-        tokio::spawn(dyno::run(house, logs, plan, from, self.events.clone()));
+        tokio::spawn(dyno::run(house, logs, plan, attached, from, self.events.clone()));
         generation
     }
 

@@ -8,7 +8,11 @@ use std::{
 };
 
 use busbar_registry::DynoName;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     House, StateError,
@@ -27,6 +31,7 @@ use crate::{
     profile,
     sandbox::{disk::Disk as OwnDisk, quarters::Quarters},
     spawn::{Embryo, LaunchOrder, Launched, Process, SpawnError},
+    stdio::{Stdio, Streams},
 };
 
 /// What is to live.
@@ -40,6 +45,16 @@ pub(super) struct Plan {
     pub(super) held: bool,
     /// It is to end by itself.
     pub(super) task: bool,
+}
+
+/// Whoever is to be attached to a one-off dyno.
+pub(super) struct Attached {
+    /// What its standard streams are.
+    pub(super) stdio: Stdio,
+    /// Tells that it is there, and is gone with it.
+    pub(super) client: oneshot::Receiver<()>,
+    /// What it is given then.
+    pub(super) give: oneshot::Sender<Streams>,
 }
 
 /// What a dyno is told.
@@ -97,14 +112,65 @@ pub(super) async fn run(
     house: Arc<House>,
     logs: Arc<Logs>,
     plan: Plan,
-    orders: mpsc::Receiver<Order>,
+    mut attached: Option<Attached>,
+    mut orders: mpsc::Receiver<Order>,
     events: mpsc::Sender<Event>,
 ) {
     let generation = plan.generation;
     let teller = Teller { logs, speaker: Speaker::Dyno(plan.dyno.clone()) };
+    let news = match &mut attached {
+        Some(Attached { client, .. }) => awaited(&plan, &teller, client, &mut orders).await.err(),
+        None => None,
+    };
+    let outcome = match news {
+        Some(never_launched) => never_launched,
+        None => live(&house, &plan, teller, attached, orders, events.clone()).await,
+    };
+    let _app_is_gone = events.send(Event { generation, news: outcome }).await;
+}
+
+/// Waits until somebody is attached to it. Otherwise it has ended.
+async fn awaited(
+    plan: &Plan,
+    teller: &Teller,
+    client: &mut oneshot::Receiver<()>,
+    orders: &mut mpsc::Receiver<Order>,
+) -> Result<(), News> {
+    let began = Instant::now();
+    let mut input = Input::Awaiting;
+    let mut life = Life::created(false, plan.definition.times).task();
+    loop {
+        let (next, effects) = life.on(began.elapsed(), input);
+        life = next;
+        teller.effects(&effects);
+        if life.has_ended() {
+            return Err(News::Ended { up_for: Duration::ZERO, exit: None });
+        }
+        let Some(until) = life.wake() else { return Ok(()) };
+        input = tokio::select! {
+            come = &mut *client => if come.is_ok() { Input::Attached } else { Input::NotAttached },
+            order = orders.recv() => match order {
+                Some(Order::Stop(why)) => Input::Stop(why),
+                None => Input::Stop(Why::Down),
+                Some(Order::Go | Order::Quota(_)) => continue,
+            },
+            () = sleep_until(began + until) => Input::Time,
+        };
+    }
+}
+
+/// Lives it from its launch on.
+async fn live(
+    house: &House,
+    plan: &Plan,
+    teller: Teller,
+    attached: Option<Attached>,
+    orders: mpsc::Receiver<Order>,
+    events: mpsc::Sender<Event>,
+) -> News {
     teller.heroku(format!("Starting process with command `{}`", plan.command));
-    let outcome = match Body::launch(&house, &plan, &teller).await {
-        Ok(body) => Driver::new(&house, &plan, teller, body, orders, events.clone()).live().await,
+    match Body::launch(house, plan, &teller, attached).await {
+        Ok(body) => Driver::new(house, plan, teller, body, orders, events).live().await,
         Err(error) => {
             tracing::error!(app = %plan.definition.name, dyno = %plan.dyno, %error, "cannot launch a dyno");
             teller.heroku(format!("Error R99 (Platform error) -> {error}"));
@@ -113,8 +179,7 @@ pub(super) async fn run(
             teller.effects(&effects);
             News::Ended { up_for: Duration::ZERO, exit: None }
         }
-    };
-    let _app_is_gone = events.send(Event { generation, news: outcome }).await;
+    }
 }
 
 /// Writes to the app's log.
@@ -180,7 +245,12 @@ impl Door {
 
 impl Body {
     /// Writes down, groups, starts. When a step fails, what the steps before it made is removed.
-    async fn launch(house: &House, plan: &Plan, teller: &Teller) -> Result<Self, LaunchError> {
+    async fn launch(
+        house: &House,
+        plan: &Plan,
+        teller: &Teller,
+        attached: Option<Attached>,
+    ) -> Result<Self, LaunchError> {
         let key = format!("{}.{}.{}", plan.definition.name, plan.dyno, plan.generation);
         let quarters = house.walls.as_ref().map(|walls| walls.quarters(&key)).transpose();
         let quarters = quarters.map_err(LaunchError::Quarters)?;
@@ -188,11 +258,16 @@ impl Body {
         let mark = format!("{}/{key}/{:016x}", house.options.instance, fastrand::u64(..));
         let cgroup = house.site.as_ref().map(|site| site.plan(&key));
         let mut family = Family { leader: None, mark, cgroup, apart: quarters.is_some(), stays: true };
-        match Self::steps(house, plan, &key, &mut family, quarters.as_ref()).await {
-            Ok((Launched { process, stdout, stderr }, door)) => {
+        let stdio = attached.as_ref().map(|attached| attached.stdio).unwrap_or_default();
+        match Self::steps(house, plan, &key, &mut family, quarters.as_ref(), stdio).await {
+            Ok((Launched { process, streams }, door)) => {
                 let mut output = JoinSet::new();
-                output.spawn(teller.clone().carry(stdout, Stream::Stdout));
-                output.spawn(teller.clone().carry(stderr, Stream::Stderr));
+                if let Some(attached) = attached {
+                    let _gone_meanwhile = attached.give.send(streams);
+                } else if let Streams::Pipes { stdout, stderr, .. } = streams {
+                    output.spawn(teller.clone().carry(stdout, Stream::Stdout));
+                    output.spawn(teller.clone().carry(stderr, Stream::Stderr));
+                }
                 Ok(Self { key, family, process, quarters, door, output })
             }
             Err(error) => {
@@ -208,6 +283,7 @@ impl Body {
         key: &str,
         family: &mut Family,
         quarters: Option<&Quarters>,
+        stdio: Stdio,
     ) -> Result<(Launched, Option<Door>), LaunchError> {
         house.state.write(key, &Record::of(family, quarters))?;
         make_group(house, plan, family).await?;
@@ -217,9 +293,10 @@ impl Body {
             Some(walls) => walls.disk().await.map_err(LaunchError::Quarters)?,
             None => None,
         };
-        let order = order(house, plan, family, quarters.map(|own| (own, disk.as_ref())), door.as_ref())?;
+        let own = quarters.map(|own| (own, disk.as_ref()));
+        let order = order(house, plan, family, own, door.as_ref(), stdio)?;
         let exit = house.state.exit_file(key)?;
-        let embryo = Embryo::create(&house.program, house.options.isolation, Some(exit))?;
+        let embryo = Embryo::create(&house.program, house.options.isolation, Some(exit), stdio)?;
         family.leader = Identity::of(embryo.pid().as_raw_pid());
         if let Err(unwritten) = house.state.write(key, &Record::of(family, quarters)) {
             embryo.abandon().await;
@@ -236,6 +313,7 @@ fn order(
     family: &Family,
     quarters: Option<(&Quarters, Option<&OwnDisk>)>,
     door: Option<&Door>,
+    stdio: Stdio,
 ) -> Result<LaunchOrder, LaunchError> {
     let definition = &plan.definition;
     let apart = house.walls.as_ref().zip(quarters);
@@ -249,6 +327,7 @@ fn order(
         directory: sandbox.as_ref().map_or_else(|| definition.directory.clone(), |_| "/app".into()),
         argv: profile::argv(shell(house.options.programs()), &plan.command, definition.profile),
         environment: 0,
+        stdin: stdio.stdin(),
         sandbox,
         fail: house.options.sandbox.fail,
     };

@@ -8,10 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use busbar_registry::Snapshot;
+use dyno_runtime::WindowSize;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use super::traffic::Traffic;
-use crate::logs::LogLine;
 pub(crate) use crate::say::{certs::CertificateRow, ps::ProcessGroup, routes::RouteRow, scaled::Scaled};
 
 /// `GET /v1/state`
@@ -88,7 +88,7 @@ pub(crate) struct RestartHow {
     pub(crate) preboot: bool,
 }
 
-/// `POST /v1/run`, answered with one [`RunEvent`] to a line.
+/// `POST /v1/run`: answered with [`Running`], or, with `attach`, by an upgrade to [`PROTOCOL`](crate::attach::wire::PROTOCOL).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunRequest {
@@ -100,21 +100,53 @@ pub(crate) struct RunRequest {
     /// Variables it has besides the app's config vars.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
-    /// Nobody waits for it: the answer ends with its name.
+    /// What its standard streams are. `None`: what it writes goes into the app's log.
     #[serde(default)]
-    pub(crate) detach: bool,
+    pub(crate) attach: Option<AttachRequest>,
 }
 
-/// What is told about a one-off dyno.
+/// What the standard streams of a dyno are that somebody is attached to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RunEvent {
-    /// Its name: first.
-    Dyno(String),
-    /// It, or the runtime about it, said something.
-    Line(LogLine),
-    /// How it ended: last. `None`: it could not be launched.
-    Exit(Option<dyno_runtime::Exit>),
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum AttachRequest {
+    /// Three pipes.
+    Pipes,
+    /// A terminal of its own.
+    Terminal {
+        /// How large it is.
+        size: WindowSize,
+        /// What it is: its `TERM`.
+        #[serde(default)]
+        term: Option<Term>,
+    },
+}
+
+/// The name of a kind of terminal, like `xterm-256color`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Term(String);
+
+impl TryFrom<String> for Term {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte);
+        let good = (1..=64).contains(&text.len()) && text.bytes().all(plain);
+        good.then_some(Self(text))
+            .ok_or("the name of a terminal has 1 to 64 letters, digits, '-', '+', '.' and '_'")
+    }
+}
+
+impl From<Term> for String {
+    fn from(term: Term) -> Self {
+        term.0
+    }
+}
+
+/// A one-off dyno that nobody is attached to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// Its name.
+    pub(crate) dyno: String,
 }
 
 /// What restarts.

@@ -2,19 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use dyno_runtime::{Exit, Size};
+use dyno_runtime::{Exit, Size, WindowSize};
 
 use super::ask::Ask;
 use crate::{
-    admin::api::{RunEvent, RunRequest},
+    admin::api::{AttachRequest, RunRequest, Running, Term},
+    admin_client::{AdminClient, CallError},
+    attach::{
+        operator::{Operator, terminals, window},
+        wire::PROTOCOL,
+    },
     failure::Failure,
     out,
 };
 
 /// Run a command in a dyno of its own, with the app's config vars and limits
 ///
-/// What it writes is shown here, and its exit status is that of this program. Ctrl-C ends it. It has no standard input
-/// and no terminal.
+/// Where standard input and standard output are terminals, the dyno has a terminal of its own, and what is typed goes there:
+/// also Ctrl-C, which typed four times within a second ends this program. Otherwise standard input, output and error are
+/// carried as they are. The exit status is that of the command; 128 and more for a signal. Whoever goes away hangs the
+/// command up.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     /// How large it is, like standard-2x [default: as the app's limits say]
@@ -26,12 +33,21 @@ pub(crate) struct Run {
     /// Do not wait for it: say its name, and leave what it writes to the app's log
     #[arg(short, long)]
     detach: bool,
+    /// It has no terminal, even where we have one
+    #[arg(long, conflicts_with_all = ["detach", "tty"])]
+    no_tty: bool,
+    /// It has a terminal, even where we have none
+    #[arg(long, conflicts_with = "detach")]
+    tty: bool,
     #[command(flatten)]
     ask: Ask,
     /// The command; one word is a line for the shell
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
+
+/// Of a terminal that nobody sees.
+const USUAL: WindowSize = WindowSize { rows: 24, columns: 80 };
 
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=value")?;
@@ -44,37 +60,46 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let detach = self.detach;
+        let attach = (!self.detach).then(|| self.attach());
+        let raw = matches!(attach, Some(AttachRequest::Terminal { .. })) && terminals().0;
         let request = RunRequest {
             command: line(&self.command),
             size: self.size.map(Size::to_word),
             env: self.env.into_iter().collect::<BTreeMap<_, _>>(),
-            detach,
+            attach,
         };
-        self.ask.ask(async |client| {
-            let mut events = client.post_lines::<RunEvent>("/v1/run", &request).await?;
-            let mut dyno = String::new();
-            while let Some(event) = events.next().await? {
-                match event {
-                    RunEvent::Dyno(name) if detach => {
-                        out::print(&format!("{name}\n"))?;
-                        out::note(format_args!("{name} runs; busbar logs -d {name} -t shows what it says"));
-                        return Ok(());
-                    }
-                    RunEvent::Dyno(name) => dyno = name,
-                    RunEvent::Line(line) if line.source == "app" => out::print(&format!("{}\n", line.text))?,
-                    RunEvent::Line(line) if line.text.starts_with("Error ") => out::note(line.text),
-                    RunEvent::Line(_) => {}
-                    RunEvent::Exit(exit) => return ended(&dyno, exit),
-                }
-            }
-            Err(Failure::Usage(format!("{dyno} is gone with the app")))
+        self.ask.ask(async |client| match request.attach {
+            None => detached(&client, &request).await,
+            Some(_) => attached(&client, &request, raw).await,
         })
+    }
+
+    fn attach(&self) -> AttachRequest {
+        let terminal = self.tty || (!self.no_tty && terminals() == (true, true));
+        if !terminal {
+            return AttachRequest::Pipes;
+        }
+        // One that is not plain is not passed on.
+        let term = std::env::var("TERM").ok().and_then(|term| Term::try_from(term).ok());
+        AttachRequest::Terminal { size: window().unwrap_or(USUAL), term }
     }
 }
 
-fn ended(dyno: &str, exit: Option<Exit>) -> Result<(), Failure> {
-    match exit {
+async fn detached(client: &AdminClient, request: &RunRequest) -> Result<(), Failure> {
+    let Running { dyno } = client.post("/v1/run", request).await?;
+    out::print(&format!("{dyno}\n"))?;
+    out::note(format_args!("{dyno} runs; busbar logs -d {dyno} -t shows what it says"));
+    Ok(())
+}
+
+async fn attached(client: &AdminClient, request: &RunRequest, raw: bool) -> Result<(), Failure> {
+    let connection = client.upgrade("/v1/run", PROTOCOL, request).await?;
+    let mut operator = Operator::new(connection, |why| CallError::Lost { why })?;
+    let dyno = operator.dyno().await?;
+    if raw {
+        out::note(format_args!("{dyno} starts"));
+    }
+    match operator.attend(raw).await? {
         Some(Exit::Code(0)) => Ok(()),
         Some(Exit::Code(code)) => Err(Failure::Status(u8::try_from(code).unwrap_or(1))),
         Some(Exit::Signal(signal)) => Err(Failure::Status(u8::try_from(128 + signal).unwrap_or(1))),

@@ -2,6 +2,7 @@
 //!
 //! - [`up`], [`end`]: an app from its Procfile, and how it stops. [`orphans`]: what is left after `kill -9`: nothing.
 //! - [`load`]: under load: dynos that are killed, scaled and restarted. [`life`]: preboot, rolling restarts, idle apps.
+//! - [`attached`]: `busbar run`, on a terminal and between pipes.
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`acme`]: certificates that it requests itself.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
@@ -16,7 +17,7 @@
 //! - [`websocket`]: a WebSocket library through the router.
 //!
 //! The harness: [`binary`] finds the program, [`busbar`] runs it, [`wait`] waits, [`traffic`] is the client that counts,
-//! [`tools`] finds or installs programs of others.
+//! [`terminal`] is somebody's terminal, [`tools`] finds or installs programs of others.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -26,6 +27,7 @@
 )]
 
 mod acme;
+mod attached;
 mod bad_input;
 mod binary;
 mod build;
@@ -47,6 +49,7 @@ mod slug;
 mod sockets;
 mod stapling;
 mod swaps;
+mod terminal;
 mod tls;
 mod tools;
 mod traffic;

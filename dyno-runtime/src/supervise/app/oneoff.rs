@@ -1,7 +1,8 @@
 //! One-off dynos: `run.1234` for whoever asks, `release.1234` before a deploy.
 //!
 //! A one-off dyno has the app's config vars, limits and directory; it ends by itself, which is no crash, and does not
-//! come back. At most 50 of an app run at the same time.
+//! come back. At most 50 of an app run at the same time. One that somebody is to be attached to ([`Attach`]) waits for that,
+//! and what it writes does not go into the app's log.
 
 use std::sync::Arc;
 
@@ -15,7 +16,11 @@ use crate::{
     life::{Exit, Why},
     logs::{LogLine, Speaker},
     size::Size,
-    supervise::{RuntimeError, dyno::Order},
+    stdio::{Stdio, Streams},
+    supervise::{
+        RuntimeError,
+        dyno::{Attached, Order},
+    },
 };
 
 /// As many as Heroku lets an ordinary app have.
@@ -30,6 +35,8 @@ pub struct OneOff {
     pub size: Option<Size>,
     /// Variables it has besides the app's config vars, and instead of those of the same name.
     pub environment: ConfigVars,
+    /// What its standard streams are. If they are not the log's, it waits for somebody to attach.
+    pub stdio: Stdio,
 }
 
 /// A one-off dyno that runs.
@@ -39,6 +46,29 @@ pub struct Started {
     pub dyno: DynoName,
     /// How it ended, when it has; `None`: it could not be launched.
     pub ended: oneshot::Receiver<Option<Exit>>,
+    /// How to attach to it, if its streams are not the log's. Dropped, nobody will (R13).
+    pub attach: Option<Attach>,
+}
+
+/// The right to attach to a one-off dyno, which waits for that.
+#[derive(Debug)]
+pub struct Attach {
+    come: oneshot::Sender<()>,
+    streams: oneshot::Receiver<Streams>,
+}
+
+impl Attach {
+    /// Lets it start. Its streams; `None`: it was too late, or it could not be launched.
+    pub async fn attach(self) -> Option<Streams> {
+        self.come.send(()).ok()?;
+        self.streams.await.ok()
+    }
+
+    /// The right, and what it is to the dyno.
+    pub(super) fn to(stdio: Stdio) -> (Self, Attached) {
+        let ((come, client), (give, streams)) = (oneshot::channel(), oneshot::channel());
+        (Self { come, streams }, Attached { stdio, client, give })
+    }
 }
 
 /// A deploy whose release command runs.
@@ -53,11 +83,13 @@ impl Actor {
         let run = self.oneoff_name("run")?;
         let (tell, ended) = oneshot::channel();
         let definition = Arc::clone(&self.definition);
-        let generation = self.begin_one_off(run.clone(), order, &definition);
+        let (attach, attached) =
+            Some(order.stdio).filter(|stdio| *stdio != Stdio::Logged).map(Attach::to).unzip();
+        let generation = self.begin_one_off(run.clone(), order, attached, &definition);
         if let Some(live) = self.lives.get_mut(&generation) {
             live.ended = Some(tell);
         }
-        Ok(Started { dyno: run, ended })
+        Ok(Started { dyno: run, ended, attach })
     }
 
     /// Deploys, when the release command, if there is one, has ended well.
@@ -84,7 +116,7 @@ impl Actor {
             }
             Ok(name) => {
                 let order = OneOff { command, ..OneOff::default() };
-                let generation = self.begin_one_off(name, order, &definition);
+                let generation = self.begin_one_off(name, order, None, &definition);
                 self.release = Some(Release { generation, definition, reply });
             }
         }
@@ -114,7 +146,13 @@ impl Actor {
         self.tell(found.map(|(generation, _)| *generation), Order::Stop(why));
     }
 
-    fn begin_one_off(&mut self, dyno: DynoName, order: OneOff, definition: &Arc<AppDefinition>) -> u64 {
+    fn begin_one_off(
+        &mut self,
+        dyno: DynoName,
+        order: OneOff,
+        attached: Option<Attached>,
+        definition: &Arc<AppDefinition>,
+    ) -> u64 {
         let limits = order.size.map(Size::limits).unwrap_or_default().or(definition.limits);
         let mut definition = AppDefinition::clone(definition);
         definition.config_vars = order.environment.or(definition.config_vars);
@@ -125,6 +163,7 @@ impl Actor {
             definition: Arc::new(definition),
             held: false,
             task: true,
+            attached,
         })
     }
 
