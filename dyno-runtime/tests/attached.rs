@@ -142,7 +142,7 @@ async fn a_terminal_is_the_dynos_own_and_programs_find_it() {
 }
 
 #[tokio::test]
-async fn what_is_typed_interrupts_suspends_and_ends_and_a_new_size_is_told() {
+async fn what_is_typed_interrupts_and_suspends_and_a_new_size_is_told() {
     for (house, _) in houses().await {
         let (terminal, started) = on_terminal(&house, "PS1='> ' exec bash --norc --noprofile -i").await;
         let type_in = async |text: &str| {
@@ -165,7 +165,7 @@ async fn what_is_typed_interrupts_suspends_and_ends_and_a_new_size_is_told() {
         terminal.resize(WindowSize { rows: 11, columns: 22 }).unwrap();
         type_in("stty size\n").await;
         shown(&terminal, Some("11 22")).await;
-        type_in("\x04").await;
+        type_in("exit\n").await;
         shown(&terminal, None).await;
         assert_eq!(exit(started).await, Some(Exit::Code(0)));
         house.close().await;

@@ -62,8 +62,12 @@ fn on_a_terminal_bash_is_as_at_home() {
         sitting.types("\x03");
         sitting.shows("^C");
         sitting.shows("> ");
-        sitting.types("cat\r");
-        sitting.shows("cat\r\n");
+        sitting.types("echo rea\"\"dy; cat; echo en\"\"ded\r");
+        sitting.shows("ready");
+        sitting.types("\x04");
+        sitting.shows("ended");
+        sitting.types("echo rea\"\"dy; cat\r");
+        sitting.shows("ready");
         sitting.types("\x1c");
         sitting.shows("Quit");
         sitting.types("python3 -c 'import sys; print(sys.stdin.isatty(), input(\"na\" \"me? \"))'\r");
