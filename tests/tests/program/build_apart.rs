@@ -181,6 +181,66 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     }
 }
 
+/// What is the operator's own is out of sight, too.
+const CURIOUS: &str = r#"#!/bin/bash
+for place in / /etc /usr /bin /opt /run /var /proc/sys/kernel /env PLACE; do
+    touch $place/evil 2>/dev/null && echo "evil: $place"
+done
+cat PLACE/operator/id 2>/dev/null && echo "evil: read"
+ls PLACE 2>/dev/null && echo "evil: listed"
+touch "$1/mine" "$2/mine" "$HOME/mine" "$TMPDIR/mine" && cat "$3/SECRET" && echo " tried as $(id -u)"
+"#;
+
+#[test]
+fn a_build_of_somebody_who_is_not_root_is_kept_apart_from_what_is_theirs() {
+    let place = Place::new();
+    let at = |name: &str| place.path(name).display().to_string();
+    write(&place.path("operator"), &[("id", "hunter2-operator")]);
+    write(&place.path("source"), &[("Procfile", "web: x\n"), (".env", "SECRET=hunter2-app")]);
+    let script = CURIOUS.replace("PLACE", &place.directory.path().display().to_string());
+    write(&place.path("pack"), &[("bin/detect", "#!/bin/sh\necho Curious\n"), ("bin/compile", &script)]);
+    fs::create_dir(place.path("run")).unwrap();
+    fs::copy(crate::binary::busbar(), place.path("busbar")).unwrap();
+    let mut command = if rustix::process::geteuid().is_root() {
+        let own = Command::new("chown").args(["-R", "65534:65534"]).arg(place.directory.path()).status();
+        assert!(own.unwrap().success());
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(place.path("busbar"));
+        command
+    } else {
+        Command::new(place.path("busbar"))
+    };
+    command.args([
+        "build",
+        &at("source"),
+        "--app",
+        &place.app,
+        "-o",
+        &at("app.slug"),
+        "--cache",
+        &at("cache"),
+    ]);
+    command.args(["-b", &at("pack"), "--isolation", "user"]).env_clear().env("HOME", place.directory.path());
+    command.env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", place.path("run"));
+    let output = command.output().unwrap();
+    let (said, complained) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if complained.contains("isolation user cannot be had") || complained.contains("namespaces") {
+        return skipped(&complained);
+    }
+    assert_eq!(output.status.code(), Some(0), "{said}{complained}");
+    assert!(!said.contains("evil: "), "{said}");
+    assert!(said.contains("hunter2-app tried as 1000\n"), "{said}");
+    // All is the operator's, and nothing is left but what was asked for.
+    let owner = fs::metadata(place.directory.path()).unwrap().uid();
+    assert_eq!(fs::metadata(place.path("cache/mine")).unwrap().uid(), owner);
+    assert!(
+        place.path("app.slug").exists()
+            && !place.path("run/busbar").join(format!("build-{}", place.app)).exists()
+    );
+    assert!(!place.path("evil").exists());
+}
+
 #[test]
 fn a_build_that_fills_its_disk_has_no_space_left_and_its_cache_is_kept_when_it_fits() {
     if !can_build_apart() {

@@ -45,3 +45,24 @@ fn every_example_runs_under_full_isolation() {
         assert!(status == 200 && !body.is_empty(), "{}: {status} {body}", example.display());
     }
 }
+
+#[test]
+fn a_disk_of_its_own_is_as_large_as_was_asked_and_only_for_dynos_with_full_isolation() {
+    let place = Place::new();
+    let directory =
+        place.app_with("worker: echo has $(df -k --output=size /app | tail -1) KiB; exec sleep 1000\n");
+    let refused = place.verb(&["up", &directory.display().to_string(), "--disk", "24MiB"]).failed(1);
+    assert!(refused.contains("a disk of a dyno's own needs isolation full"), "{refused}");
+    let refused = place.verb(&["up", &directory.display().to_string(), "--disk", "24"]).failed(2);
+    assert!(refused.contains("is no size of a disk; write 1GiB"), "{refused}");
+    if !rustix::process::geteuid().is_root() || !std::path::Path::new("/dev/loop-control").exists() {
+        return skipped("only root, and only with loop devices, gives dynos disks");
+    }
+    let flags = ["--isolation", "full", "--network", "inbound", "--disk", "24MiB"];
+    let busbar = place.up(&directory, &flags);
+    let size = busbar.out.find("the size of its disk", |line| {
+        let before = line.strip_suffix(" KiB")?;
+        before.rsplit(' ').next()?.parse::<u64>().ok()
+    });
+    assert!((16 << 10..=24 << 10).contains(&size), "{size}");
+}
