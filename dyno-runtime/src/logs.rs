@@ -231,13 +231,16 @@ impl Lines {
     }
 }
 
+/// As much as a pipe holds: who floods it is read in as few calls as can be. Of memory it takes what has ever been read at once.
+const READ: usize = 64 * 1024;
+
 /// Reads all that a dyno writes to one of its streams, until it is closed. `lost` is told of what was dropped.
 pub(crate) async fn carry(
     mut from: pipe::Receiver,
     mut line: impl FnMut(Bytes),
     mut lost: impl FnMut(u64, SystemTime),
 ) {
-    let (mut lines, mut flow, mut buffer) = (Lines::default(), Flow::default(), vec![0; 16 * 1024]);
+    let (mut lines, mut flow, mut buffer) = (Lines::default(), Flow::default(), vec![0; READ]);
     let began = Instant::now();
     loop {
         // What is missing is told also when nothing more comes.

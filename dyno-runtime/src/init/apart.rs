@@ -33,11 +33,12 @@ pub(super) fn begin(
     steps: Steps,
 ) -> Result<First, Failed> {
     let mut groups = steps.take(InitStep::Cgroup, || Groups::open(&order.spec.join))?;
+    // So that no child ends unheard.
+    sys::block_all();
     leave_machine(sandbox, steps)?;
     enter_root(sandbox, steps)?;
     let side = steps.take(InitStep::First, || {
         leave_stdin()?;
-        sys::block_all();
         groups.divide()
     })?;
     match side {

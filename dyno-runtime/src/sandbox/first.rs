@@ -91,6 +91,8 @@ pub(crate) fn give_up_rights() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
+/// What `resident/main.rs` does too, which takes the place of this process where it can: a change here is one there.
+///
 /// Waits until `command` ends and tells how; then it goes on waiting, unless nobody left it an estate. All signals must be
 /// blocked.
 pub(crate) fn watch(command: Pid, mut estate: Option<Estate>, around: Around) -> i32 {

@@ -11,16 +11,16 @@ use std::{
 
 use rustix::{
     fs::{Mode, OFlags, openat},
-    process::{Pid, Signal, WaitOptions, kill_process, waitpid},
+    process::{Pid, Signal, kill_process},
 };
 
 use super::sys;
 
 /// A namespace in which the files of user `owner.0` and group `owner.1` belong to user and group `dyno`. `proc` is a
-/// `/proc` of this process's pid namespace.
+/// `/proc` of this process's pid namespace. SIGCHLD must be blocked: a child ends that has to be waited for.
 ///
 /// # Errors
-/// Those of the system; no process is left.
+/// Those of the system.
 pub(crate) fn namespace(proc: BorrowedFd<'_>, owner: (u32, u32), dyno: u32) -> io::Result<OwnedFd> {
     match sys::fork_into_user_namespace()? {
         // It only has to be there until somebody else holds its namespace.
@@ -29,8 +29,8 @@ pub(crate) fn namespace(proc: BorrowedFd<'_>, owner: (u32, u32), dyno: u32) -> i
         },
         sys::Side::Parent(child) => {
             let namespace = map(proc, child, owner, dyno);
+            // The first process buries it, as it does every other one: nobody waits for that here.
             let _ended = kill_process(child, Signal::KILL);
-            let _reaped = waitpid(Some(child), WaitOptions::empty());
             namespace
         }
     }
