@@ -3,13 +3,17 @@
 //! `cargo run -p dyno-runtime --example supervise -- examples/hello [STATE-DIRECTORY] [best-effort|off] [INSTANCE]
 //! [full|user|plain] [outbound|inbound|host]`
 //!
-//! Ctrl-C or SIGTERM stops the app in order. After `kill -9` of this program, its next start removes what it left.
+//! Ctrl-C or SIGTERM stops the app in order. After `kill -9` of this program, its next start goes on with its dynos.
 #![expect(clippy::print_stdout, reason = "this is a program; its output is the app's log")]
 
 use std::{io, path::Path, process::ExitCode};
 
 use busbar_registry::{AppRecord, Bounds, Memory, Registry as _, Routing, WebFormation};
-use dyno_runtime::{AppDefinition, Enforcement, Runtime, RuntimeOptions, init, options::INIT_VERB};
+use dyno_runtime::{
+    AppDefinition, Enforcement, Runtime, RuntimeOptions, init,
+    options::INIT_VERB,
+    supervise::{DieAt, Milestone},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -39,6 +43,9 @@ fn main() -> ExitCode {
     if let Some(network) = arguments.next().and_then(|word| word.parse().ok()) {
         options.sandbox.network = network;
     }
+    // For tests: it dies there.
+    let die_at = std::env::var("BUSBAR_DIE_AT").unwrap_or_default();
+    options.die_at = DieAt(Milestone::ALL.into_iter().find(|milestone| format!("{milestone:?}") == die_at));
     match run(Path::new(&directory), options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

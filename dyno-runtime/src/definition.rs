@@ -38,6 +38,9 @@ pub struct AppDefinition {
     /// A file that each dyno keeps locked, shared with the others, for as long as it lives, also when its runtime has died:
     /// for whoever removes the app's files when nobody needs them.
     pub hold: Option<PathBuf>,
+    /// What is there, if its name tells: a slug's hash. Dynos that a killed runtime left in another directory with the same
+    /// contents are as good as new ones. `None`: the directory is its own name.
+    pub contents: Option<String>,
     /// Its commands.
     pub procfile: Procfile,
     /// Whether they run as on Heroku: `HOME` is the directory, and `.profile.d/*.sh` and `.profile` are read first.
@@ -113,6 +116,7 @@ impl AppDefinition {
             name,
             directory,
             hold: None,
+            contents: None,
             formation: Formation::default_for(&procfile),
             procfile,
             profile: false,

@@ -8,7 +8,7 @@
 //!   several are replaced; [`metrics`]: what is measured of it.
 //!
 //! What is done:
-//! - [`supervise`]: apps and dynos; what a dead runtime left is removed by the next one.
+//! - [`supervise`]: apps and dynos; the next runtime goes on with what a killed one left.
 //! - [`spawn`] and [`init`]: a process becomes a dyno; [`stdio`]: what it reads and writes; [`sandbox`]: it is kept apart; [`cgroup`]: it is limited, counted
 //!   and killed as a whole.
 //! - [`slug`]: an app in one file, and where it is unpacked. [`buildpack`]: how source becomes one.

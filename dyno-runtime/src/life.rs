@@ -255,6 +255,20 @@ fn in_seconds(span: Duration) -> String {
     format!("{} seconds", span.as_secs_f64())
 }
 
+/// Where a life was when its runtime was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// `$PORT` did not accept yet, or it was held.
+    Starting,
+    /// It worked.
+    Up,
+    /// It finished its requests.
+    Draining,
+    /// It had been told to exit.
+    Stopping,
+}
+
 /// One life of one dyno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
@@ -316,6 +330,43 @@ impl Life {
     #[must_use]
     pub fn held(self) -> Self {
         Self { held: true, ..self }
+    }
+
+    /// A life that began at 0 under another runtime and has been in `stage` since `since`, and what is to be done to go on
+    /// with it. Times that ran go on.
+    pub fn adopted(web: bool, times: Times, stage: Stage, since: Duration) -> (Self, Vec<Effect>) {
+        let (state, effects) = match stage {
+            Stage::Starting if web => (State::Starting { until: times.boot }, vec![Effect::Probe]),
+            Stage::Up if web => (State::Up, vec![Effect::Register]),
+            Stage::Starting | Stage::Up => (State::Up, vec![]),
+            Stage::Draining => {
+                let until = since + times.drain;
+                (State::Draining { until, why: Why::Down }, vec![Effect::Register, Effect::Drain])
+            }
+            Stage::Stopping => (State::Stopping { until: since + times.exit, killed: false }, vec![]),
+        };
+        (Self { web, times, held: false, task: false, state }, effects)
+    }
+
+    /// Whether it waits, or would wait, for [`Input::Go`].
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Where it is, as long as another runtime could go on with it.
+    pub fn stage(&self) -> Option<Stage> {
+        match self.state {
+            State::Starting { .. } | State::Booted => Some(Stage::Starting),
+            State::Up => Some(Stage::Up),
+            State::Draining { .. } => Some(Stage::Draining),
+            // Who hung up is not asked again.
+            State::HungUp { .. } | State::Stopping { killed: false, .. } => Some(Stage::Stopping),
+            State::Created
+            | State::Awaiting { .. }
+            | State::Stopping { killed: true, .. }
+            | State::Dying { .. }
+            | State::Ended(_) => None,
+        }
     }
 
     /// As others see it.

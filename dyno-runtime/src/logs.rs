@@ -2,6 +2,7 @@
 //!
 //! - [`LogLine`]: one line; its `Display` is the form of `heroku logs`.
 //! - [`Logs`]: the log of one app: the last [`HISTORY`] lines, and any number of [`Tail`]s.
+//! - `carry`: what a dyno writes goes there, and is not lost with a runtime.
 //! - [`Lines`]: bytes → lines, with a cap per line (pure). [`Flow`]: how much of them, and what was dropped (pure).
 //!
 //! A dyno never waits for a reader: what is written is read at once. A dyno that writes more than [`Flow`] lets through
@@ -14,15 +15,17 @@ use std::{
     collections::VecDeque,
     fmt, io,
     sync::{Mutex, PoisonError},
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 use busbar_registry::DynoName;
 use bytes::Bytes;
-use tokio::{io::AsyncReadExt as _, net::unix::pipe, sync::broadcast, time::timeout};
+use tokio::sync::broadcast;
 
+pub(crate) use self::carry::carry;
 pub use self::flow::Flow;
 
+mod carry;
 pub mod flow;
 
 /// How many lines of an app are remembered (Heroku's value).
@@ -228,45 +231,6 @@ impl Lines {
             bytes = tail;
         }
         self.rest.extend_from_slice(bytes);
-    }
-}
-
-/// As much as a pipe holds: who floods it is read in as few calls as can be. Of memory it takes what has ever been read at once.
-const READ: usize = 64 * 1024;
-
-/// Reads all that a dyno writes to one of its streams, until it is closed. `lost` is told of what was dropped.
-pub(crate) async fn carry(
-    mut from: pipe::Receiver,
-    mut line: impl FnMut(Bytes),
-    mut lost: impl FnMut(u64, SystemTime),
-) {
-    let (mut lines, mut flow, mut buffer) = (Lines::default(), Flow::default(), vec![0; READ]);
-    let began = Instant::now();
-    loop {
-        // What is missing is told also when nothing more comes.
-        let read = match flow.tells_in(began.elapsed()) {
-            Some(soon) => timeout(soon, from.read(&mut buffer)).await,
-            None => Ok(from.read(&mut buffer).await),
-        };
-        let bytes = match read {
-            Err(_quiet) => &[],
-            Ok(Ok(n @ 1..)) => buffer.get(..n).unwrap_or_default(),
-            // An error of a pipe is its end.
-            Ok(_) => break,
-        };
-        let now = began.elapsed();
-        let passed = flow.pass((now, SystemTime::now()), bytes, &mut lines);
-        lines.feed(passed, |text| {
-            flow.count_line();
-            line(text);
-        });
-        if let Some((messages, since)) = flow.told(now) {
-            lost(messages, since);
-        }
-    }
-    lines.finish(line);
-    if let Some((messages, since)) = flow.finish() {
-        lost(messages, since);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     cgroup::Enforcement,
     init::InitStep,
     register::{AtOnce, Demand, Drained},
+    supervise::DieAt,
 };
 
 /// The first argument by which a program knows that it is to be [`crate::init::main`].
@@ -30,9 +31,12 @@ pub struct RuntimeOptions {
     /// Tells runtimes on one machine apart: a-z, A-Z, 0-9, '-' and '_'. It is the name of the state directory and of
     /// the control group. Default `default`.
     pub instance: String,
-    /// Where it is written down what runs, so that the next runtime can clean up. Default: `/run/busbar/<instance>`
+    /// Where it is written down what runs, so that the next runtime can go on with it or clean up. Default: `/run/busbar/<instance>`
     /// for root, otherwise below `$XDG_RUNTIME_DIR/busbar`, otherwise below `/tmp/busbar-<uid>`.
     pub state_directory: Option<PathBuf>,
+    /// Dynos that a killed runtime of this instance has left go on. Within this time after the start their app has to be
+    /// deployed again, which adopts them; then what is left is stopped. `None`: they are killed at the start. Default 60 s.
+    pub adopt: Option<Duration>,
     /// Which program becomes a dyno. Default: the running one, with [`INIT_VERB`].
     pub init: InitProgram,
     /// What happens when control groups cannot be used. Default: a warning.
@@ -49,6 +53,9 @@ pub struct RuntimeOptions {
     pub drained: Arc<dyn Drained>,
     /// Says whether anybody asks for an app. Default: nobody knows, so that no app can be idle.
     pub demand: Option<Arc<dyn Demand>>,
+    /// It dies there: for tests of what the next one makes of it.
+    #[doc(hidden)]
+    pub die_at: DieAt,
 }
 
 impl Default for RuntimeOptions {
@@ -56,6 +63,7 @@ impl Default for RuntimeOptions {
         Self {
             instance: "default".into(),
             state_directory: None,
+            adopt: Some(Duration::from_secs(60)),
             init: InitProgram::default(),
             cgroups: Enforcement::default(),
             isolation: Isolation::default(),
@@ -64,6 +72,7 @@ impl Default for RuntimeOptions {
             lease: Duration::from_secs(10),
             drained: Arc::new(AtOnce),
             demand: None,
+            die_at: DieAt::default(),
         }
     }
 }
@@ -77,10 +86,11 @@ impl RuntimeOptions {
 
 impl fmt::Debug for RuntimeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instance, state_directory, init, cgroups, .. } = self;
+        let Self { instance, state_directory, adopt, init, cgroups, .. } = self;
         let Self { isolation, sandbox, environment, lease, .. } = self;
         let mut shown = f.debug_struct("RuntimeOptions");
-        shown.field("instance", instance).field("state_directory", state_directory).field("init", init);
+        shown.field("instance", instance).field("state_directory", state_directory);
+        shown.field("adopt", adopt).field("init", init);
         shown.field("cgroups", cgroups).field("isolation", isolation).field("sandbox", sandbox);
         shown.field("environment", environment);
         shown.field("lease", lease).finish_non_exhaustive()

@@ -6,7 +6,7 @@
 use std::{
     collections::HashSet,
     io,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -35,6 +35,13 @@ impl Ports {
             refused.push(listener);
         }
     }
+
+    /// A port that a dyno has already, if it is one of the machine's own.
+    pub(crate) fn claim(&self, address: SocketAddr) -> Option<Port> {
+        let number = address.ip().is_loopback().then_some(address.port())?;
+        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        fresh.then(|| Port { number, ports: self.clone() })
+    }
 }
 
 impl Drop for Port {
@@ -54,6 +61,11 @@ mod tests {
         let different: HashSet<u16> = taken.iter().map(|port| port.number).collect();
         assert_eq!(different.len(), 300);
         drop(taken);
+        assert!(ports.0.lock().unwrap().is_empty());
+        let claimed = ports.claim(([127, 0, 0, 1], 5000).into()).unwrap();
+        assert!(ports.claim(([127, 0, 0, 1], 5000).into()).is_none());
+        assert!(ports.claim(([10, 253, 0, 1], 5000).into()).is_none(), "its own address, its own ports");
+        drop(claimed);
         assert!(ports.0.lock().unwrap().is_empty());
     }
 }

@@ -120,6 +120,18 @@ impl Family {
         }
     }
 
+    /// Kills its first process, when none of the others is left. Whether it is gone, within `limit`.
+    pub(crate) async fn kill_leader(&self, limit: Duration) -> bool {
+        let Some(leader) = self.leader else { return true };
+        leader.kill();
+        let gone = async {
+            while leader.runs() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(limit, gone).await.is_ok()
+    }
+
     /// Returns when no process is left. Cancel safe.
     pub(crate) async fn gone(&self) {
         let mut pause = Duration::from_millis(2);

@@ -104,28 +104,33 @@ enum Order {
 }
 
 impl Membership {
-    /// Registers the dyno, as soon as the registry can be reached, and keeps it registered. The receiver hears when it
-    /// is registered for the first time.
+    /// Registers the dyno, as soon as the registry can be reached, and keeps it registered. The receiver sees the lease
+    /// each time it is another one: first when the dyno is registered.
+    ///
+    /// `lease` is the one it has already, by a runtime that was killed: it is renewed, and no router notices anything. If
+    /// it is `leaving`, it is not to get another one.
     pub(crate) fn begin(
         registry: Arc<dyn Registry>,
         registration: Registration,
         drained: Arc<dyn Drained>,
-    ) -> (Self, oneshot::Receiver<()>) {
+        lease: Option<Lease>,
+        leaving: bool,
+    ) -> (Self, watch::Receiver<Option<Lease>>) {
         let (orders, from) = mpsc::channel(2);
-        let (joined, has_joined) = oneshot::channel();
+        let (leases, seen) = watch::channel(None);
         let keeper = Keeper {
             registry,
             registration,
             drained,
-            joined: Some(joined),
-            lease: None,
+            leases,
+            lease,
             lost: None,
-            replaced: false,
+            replaced: leaving,
             pause: Duration::ZERO,
             backoff: FIRST_PAUSE,
             leaving: None,
         };
-        (Self { orders, task: tokio::spawn(keeper.keep(from)) }, has_joined)
+        (Self { orders, task: tokio::spawn(keeper.keep(from)) }, seen)
     }
 
     /// No new requests. The first of what it returns ends when there will be none, the second when none is in flight
@@ -157,11 +162,12 @@ struct Keeper {
     registry: Arc<dyn Registry>,
     registration: Registration,
     drained: Arc<dyn Drained>,
-    joined: Option<oneshot::Sender<()>>,
+    /// Who wants to know the lease.
+    leases: watch::Sender<Option<Lease>>,
     lease: Option<Lease>,
     /// The generation of a lease that was lost.
     lost: Option<Generation>,
-    /// A newer dyno has its name or address: it is not registered again.
+    /// It is not registered again: a newer dyno has its name or address, or it was leaving before this began.
     replaced: bool,
     /// How long to wait before the next call to the registry.
     pause: Duration,
@@ -175,6 +181,7 @@ impl Keeper {
     async fn keep(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
             tokio::select! {
+                biased;
                 order = orders.recv() => match order {
                     Some(Order::Drain(who)) => self.drain(who).await,
                     Some(Order::End) | None => break,
@@ -201,8 +208,12 @@ impl Keeper {
             Ok(lease) => {
                 self.pause = lease.ttl_ms.duration() / 3;
                 self.backoff = FIRST_PAUSE;
+                self.leases.send_if_modified(|last| {
+                    let another = last.as_ref().is_none_or(|last| last.id != lease.id);
+                    *last = Some(lease.clone());
+                    another
+                });
                 self.lease = Some(lease);
-                let _nobody_asks = self.joined.take().map(|joined| joined.send(()));
             }
             Err(Refusal::LeaseGone) => {
                 self.lost = self.lease.take().map(|lease| lease.generation).or(self.lost);
@@ -262,7 +273,8 @@ async fn no_request_in_flight(leaving: &mut Option<BoxFuture<'static, ()>>) {
     }
 }
 
-async fn call<T>(answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+/// Waits for an answer of the registry, but not for ever.
+pub(crate) async fn call<T>(answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     let late = || Refusal::Unreachable {
         at: "(no answer)".into(),
         why: format!("it took more than {CALL_LIMIT:?}"),

@@ -37,6 +37,7 @@ use crate::{
     process::Identity,
     sandbox::{first, sys},
     stdio::{Stdio, Streams, Terminal},
+    supervise::{DieAt, Milestone},
 };
 
 /// `dyno-init` has no more time than this; its steps take milliseconds.
@@ -92,8 +93,10 @@ pub(crate) struct Embryo {
 
 /// The first process of a dyno. A child of this one is not reaped before that is asked for.
 pub(crate) struct Process {
-    pub(crate) pid: Pid,
-    pidfd: AsyncFd<OwnedFd>,
+    /// `None`: it is gone.
+    pub(crate) pid: Option<Pid>,
+    /// The same.
+    pidfd: Option<AsyncFd<OwnedFd>>,
     /// What it tells of the command, if it is not the command itself.
     tells: Option<Tells>,
     /// Whether this process started it.
@@ -103,7 +106,8 @@ pub(crate) struct Process {
 /// How a first process tells that the command has ended ([`first::EXIT`], [`first::ENDED`]).
 struct Tells {
     exit: File,
-    ended: AsyncFd<OwnedFd>,
+    /// `None`: it is gone.
+    ended: Option<AsyncFd<OwnedFd>>,
 }
 
 /// A process that runs the app's command, and our ends of its standard streams.
@@ -127,8 +131,8 @@ impl Embryo {
         Ok(Self { orders, program: init.program.clone(), process, pipes })
     }
 
-    pub(crate) fn pid(&self) -> Pid {
-        self.process.pid
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.process.pid.and_then(|pid| Identity::of(pid.as_raw_pid()))
     }
 
     /// Gives the orders and waits until the command is executed. On failure the process is killed and reaped.
@@ -209,6 +213,7 @@ fn out_of_the_way(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub(crate) struct LaunchOrder {
     spec: InitSpec,
     environment: Secret,
+    pub(crate) die_at: DieAt,
 }
 
 /// Bytes that are not shown.
@@ -248,7 +253,7 @@ impl LaunchOrder {
             return Err(refuse(libc::E2BIG));
         }
         spec.environment = bytes.len();
-        Ok(Self { spec, environment: Secret(bytes) })
+        Ok(Self { spec, environment: Secret(bytes), die_at: DieAt::default() })
     }
 }
 
@@ -289,8 +294,8 @@ impl Made {
         files.extend(stdin.as_ref().map(|(r, _)| r.as_fd()));
         let files = files.into_iter().map(out_of_the_way).collect::<io::Result<_>>()?;
         let watch = |ended| watched(ended, Interest::READABLE);
-        let tells =
-            exit.zip(ended).map(|(exit, ended)| Ok::<_, io::Error>(Tells { exit, ended: watch(ended)? }));
+        let tell = |(exit, ended)| Ok::<_, io::Error>(Tells { exit, ended: Some(watch(ended)?) });
+        let tells = exit.zip(ended).map(tell);
         let pipes = output.map(|output| Self::pipes(stdin.map(|(_, w)| w), output)).transpose()?;
         Ok(Self { orders: UnixStream::from_std(orders)?, pipes, files, tells: tells.transpose()? })
     }
@@ -319,6 +324,7 @@ async fn converse(
     line.push(b'\n');
     orders.write_all(&line).await?;
     orders.write_all(&order.environment.0).await?;
+    order.die_at.reach(Milestone::Ordered);
     let (mut heard, mut file) = (Vec::new(), None);
     while heard.len() < 4096 {
         let received = orders.async_io(Interest::READABLE, || receive(orders, &mut heard)).await?;
@@ -357,7 +363,12 @@ pub(crate) fn watched(file: OwnedFd, interest: Interest) -> io::Result<AsyncFd<O
 
 impl Process {
     fn watched(pid: Pid, pidfd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pid, pidfd: watched(pidfd, Interest::READABLE)?, tells: None, child: true })
+        Ok(Self {
+            pid: Some(pid),
+            pidfd: Some(watched(pidfd, Interest::READABLE)?),
+            tells: None,
+            child: true,
+        })
     }
 
     /// Takes over the first process of a dyno whose runtime was killed, with its output. `exit` is the file that it was
@@ -365,7 +376,6 @@ impl Process {
     ///
     /// # Errors
     /// It is not that process any more, or does not hold what it should.
-    #[expect(dead_code, reason = "the next step")]
     pub(crate) fn adopt(leader: Identity, exit: File) -> io::Result<Launched> {
         let gone = || io::Error::from_raw_os_error(libc::ESRCH);
         let pid = Pid::from_raw(leader.pid).ok_or_else(gone)?;
@@ -375,12 +385,18 @@ impl Process {
             return Err(gone());
         }
         let take = |number| pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty());
-        let [stdout, stderr] =
-            [take(first::STDOUT)?, take(first::STDERR)?].map(pipe::Receiver::from_owned_fd);
-        let tells = Some(Tells { exit, ended: watched(take(first::ENDED)?, Interest::READABLE)? });
-        let process = Self { pid, pidfd: watched(pidfd, Interest::READABLE)?, tells, child: false };
+        let [stdout, stderr] = [take(first::STDOUT)?, take(first::STDERR)?].map(held);
+        let watch = |file| watched(file, Interest::READABLE);
+        let tells = Some(Tells { exit, ended: Some(watch(take(first::ENDED)?)?) });
+        let process = Self { pid: Some(pid), pidfd: Some(watch(pidfd)?), tells, child: false };
         let streams = Streams::Pipes { stdin: None, stdout: stdout?, stderr: stderr? };
         Ok(Launched { process, streams })
+    }
+
+    /// One that is gone, and how its command had ended.
+    pub(crate) fn gone(exit: Option<File>) -> Self {
+        let tells = exit.map(|exit| Tells { exit, ended: None });
+        Self { pid: None, pidfd: None, tells, child: false }
     }
 
     /// Kills and reaps it.
@@ -391,23 +407,33 @@ impl Process {
 
     /// Ends the first process, once all that it holds is taken. Cancel safe.
     pub(crate) async fn dismiss(&self) {
-        let _gone = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), rustix::process::Signal::KILL);
-        let _readable = self.pidfd.readable().await;
+        if let Some(pidfd) = &self.pidfd {
+            let _gone = rustix::process::pidfd_send_signal(pidfd.get_ref(), rustix::process::Signal::KILL);
+        }
+        self.over().await;
+    }
+
+    /// Waits until the first process itself has ended.
+    async fn over(&self) {
+        // The readiness of a pidfd stays; it is never cleared.
+        if let Some(pidfd) = &self.pidfd {
+            let _readable = pidfd.readable().await;
+        }
     }
 
     /// Waits until the command has ended. If the first process is the command, it stays as a zombie, so that its pid and
     /// session remain its own; otherwise it stays until [`Process::dismiss`]. Cancel safe.
     pub(crate) async fn ended(&self) {
-        // The readiness of a pidfd stays, and so does that of an eventfd which nobody reads; it is never cleared.
         let told = async {
-            match &self.tells {
-                Some(tells) => drop(tells.ended.readable().await),
+            match self.tells.as_ref().and_then(|tells| tells.ended.as_ref()) {
+                // So does that of an eventfd which nobody reads.
+                Some(ended) => drop(ended.readable().await),
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = told => {}
-            _readable = self.pidfd.readable() => {}
+            () = self.over() => {}
         }
     }
 
@@ -423,11 +449,11 @@ impl Process {
     }
 
     fn wait(&self, options: WaitIdOptions) -> Exit {
-        if !self.child {
+        let Some(pidfd) = self.pidfd.as_ref().filter(|_| self.child) else {
             // Somebody else's child: it was killed before it could tell anything.
             return Exit::Signal(libc::SIGKILL);
-        }
-        let status = waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options | WaitIdOptions::NOHANG);
+        };
+        let status = waitid(WaitId::PidFd(pidfd.get_ref().as_fd()), options | WaitIdOptions::NOHANG);
         match status {
             Ok(Some(status)) => match status.exit_status() {
                 Some(code) => Exit::Code(code),
@@ -436,7 +462,7 @@ impl Process {
             // Somebody else in this program waits for children that are not theirs.
             Ok(None) | Err(_) => {
                 tracing::error!(
-                    pid = self.pid.as_raw_pid(),
+                    pid = ?self.pid,
                     "the exit status of a dyno was taken by somebody else"
                 );
                 Exit::Signal(0)
@@ -446,10 +472,15 @@ impl Process {
 }
 
 /// What a first process wrote; nothing if it was killed.
-pub(crate) fn told(file: &File) -> Option<Exit> {
+fn told(file: &File) -> Option<Exit> {
     let mut bytes = [0; 64];
     let length = file.read_at(&mut bytes, 0).ok()?;
     serde_json::from_slice(bytes.get(..length)?).ok()
+}
+
+/// A pipe that a first process held. It holds none of a dyno that somebody was attached to: nothing more comes from that.
+fn held(file: OwnedFd) -> io::Result<pipe::Receiver> {
+    pipe::Receiver::from_owned_fd(file).or_else(|_| pipe::Receiver::from_owned_fd(io::pipe()?.0.into()))
 }
 
 impl fmt::Debug for Process {

@@ -1,19 +1,22 @@
 //! The runtime: apps whose dynos it starts, watches, starts again and stops.
 //!
-//! - [`Runtime::start`] first removes what a runtime of the same instance left behind when it died.
+//! - [`Runtime::start`] finds what a runtime of the same instance left when it was killed; [`Runtime::deploy`] goes on
+//!   with it.
 //! - [`Runtime::deploy`], [`Runtime::scale`], [`Runtime::restart`], [`Runtime::ps`], [`Runtime::logs`],
 //!   [`Runtime::stop_app`]: one app.
 //! - [`Runtime::shutdown`] stops everything, in order.
 //!
 //! One task per app ([`app`]) decides; one task per life of a dyno ([`dyno`], [`driver`]) carries
 //! out what [`crate::life`] says.
-//! A runtime that is dropped without a shutdown stops its dynos in the background, for as long as tokio runs; what a
-//! killed one leaves is removed by the next one.
+//! A runtime that is dropped without a shutdown stops its dynos in the background, for as long as tokio runs.
 
 mod app;
 mod driver;
 mod dyno;
+mod milestone;
+mod record;
 mod state;
+mod strays;
 
 use std::{
     collections::BTreeMap,
@@ -30,14 +33,21 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::app::{Actor, Command};
+#[doc(hidden)]
+pub use self::milestone::{DieAt, Milestone};
+use self::{
+    app::{Actor, Command},
+    record::Fingerprints,
+    state::Stray,
+};
 pub use self::{
     app::{Attach, OneOff, Started},
     state::StateError,
 };
 pub(crate) use self::{
     driver::OUTPUT_LIMIT,
-    state::{Record, StateDirectory, remove_group},
+    record::Record,
+    state::{StateDirectory, remove_group},
 };
 use crate::{
     cgroup::{CgroupError, Enforcement, Limits, Site},
@@ -60,7 +70,7 @@ pub struct Runtime {
     swept: Swept,
 }
 
-/// What a runtime found that an earlier one had left behind.
+/// What a runtime found that an earlier one had left behind, and removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Swept {
     /// Dynos that were written down; all are gone now.
@@ -206,6 +216,9 @@ pub(crate) struct House {
     pub(crate) program: OpenProgram,
     /// What keeps dynos apart, at every level but `Plain`.
     pub(crate) walls: Option<Walls>,
+    pub(crate) fingerprints: Fingerprints,
+    /// What a killed runtime has left, until their apps are deployed again.
+    pub(crate) strays: Mutex<Vec<Stray>>,
     /// Part of a dyno's group and record: never used twice, also not by the next runtime.
     pub(crate) generations: AtomicU64,
 }
@@ -227,7 +240,8 @@ struct Running {
 }
 
 impl Runtime {
-    /// Starts a runtime. Dynos that an earlier runtime of this instance left behind are killed first.
+    /// Starts a runtime. Dynos that a killed runtime of this instance left go on, until their apps are deployed again or
+    /// [`RuntimeOptions::adopt`] is over; what nobody can go on with is removed first.
     ///
     /// # Errors
     /// [`StartError`]; then nothing was changed.
@@ -237,11 +251,14 @@ impl Runtime {
             return Err(StartError::Instance(options.instance));
         }
         let state = StateDirectory::open(&options)?;
-        let swept = state.sweep().await;
+        let (strays, swept) = strays::take_stock(&state, &options, &registry).await;
+        options.die_at.reach(Milestone::Found);
+        let fingerprints = state.fingerprints()?;
         let site = find_site(&options)?;
         let program = OpenProgram::open(&options.init);
         let isolation = options.isolation;
-        let walls = Walls::raise(&options, &StateDirectory::of(&options))
+        let kept: Vec<_> = strays.iter().filter_map(|stray| stray.left.record.quarters().cloned()).collect();
+        let walls = Walls::raise(&options, &StateDirectory::of(&options), &kept)
             .map_err(|source| StartError::Isolation { isolation, source })?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let house = House {
@@ -252,17 +269,28 @@ impl Runtime {
             ports: Ports::default(),
             program,
             walls,
+            fingerprints,
+            strays: Mutex::new(strays),
             generations: AtomicU64::new(u64::try_from(now.as_millis()).unwrap_or_default()),
         };
-        Ok(Self { house: Arc::new(house), apps: Mutex::default(), swept })
+        let house = Arc::new(house);
+        strays::expire(&house);
+        Ok(Self { house, apps: Mutex::default(), swept })
     }
 
-    /// What an earlier runtime had left behind.
+    /// How many dynos of an earlier runtime go on, and wait until their apps are deployed again.
+    pub fn waiting(&self) -> usize {
+        self.house.waiting()
+    }
+
+    /// What an earlier runtime had left behind, and was removed at the start.
     pub fn swept(&self) -> Swept {
         self.swept
     }
 
-    /// Runs the app; one that runs already is replaced, dyno by dyno, by this definition and its formation. If its Procfile
+    /// Runs the app; one that runs already is replaced, dyno by dyno, by this definition and its formation. Dynos that a killed
+    /// runtime has left are adopted with their output and their end: those that this definition would make stay as they are,
+    /// the others are replaced. If its Procfile
     /// has a type `release`, that command runs first, in a dyno of its own, and nothing changes when it fails.
     /// The app has to be in the registry. Returns when its dynos are being started.
     ///
@@ -386,7 +414,7 @@ impl Runtime {
         // Without anybody who could command it, an app stops.
         drop(commands);
         if let Err(panicked) = task.await {
-            tracing::error!(%app, %panicked, "the task of an app failed; what it left is swept by the next runtime");
+            tracing::error!(%app, %panicked, "the task of an app failed; the next runtime finds what it left");
         }
         Ok(())
     }
@@ -397,6 +425,7 @@ impl Runtime {
             let _stopped_meanwhile = self.stop_app(&app).await;
         });
         futures_util::future::join_all(stops).await;
+        strays::sweep(&self.house, self.house.take_strays(|_| true)).await;
         if let Some(site) = &self.house.site {
             site.tidy();
         }
@@ -405,7 +434,8 @@ impl Runtime {
     fn begin(&self, app: &AppName, definition: &Arc<AppDefinition>) -> Running {
         let (commands, from) = mpsc::channel(64);
         let logs = Arc::new(Logs::default());
-        let actor = Actor::new(Arc::clone(&self.house), Arc::clone(&logs), Arc::clone(definition));
+        let strays = self.house.take_strays(|stray| stray.life.app == *app);
+        let actor = Actor::new(Arc::clone(&self.house), Arc::clone(&logs), Arc::clone(definition), strays);
         tracing::info!(%app, "app begins");
         Running { commands, logs, task: tokio::spawn(actor.run(from)) }
     }

@@ -230,7 +230,7 @@ async fn what_a_crashed_process_leaves_behind_is_killed() {
 }
 
 #[tokio::test]
-async fn after_kill_9_of_a_runtime_the_next_one_leaves_no_orphan() {
+async fn after_kill_9_of_a_runtime_the_next_one_leaves_no_orphan_if_it_is_to_adopt_none() {
     let directory = tempfile::tempdir().unwrap();
     let orphan = "sleep 600 & echo $! > $DYNO.child; setsid sleep 600 & echo $! > $DYNO.other; echo $$ > $DYNO.self; wait";
     fs::write(directory.path().join("Procfile"), format!("one: {orphan}\ntwo: {orphan}\n")).unwrap();
@@ -260,6 +260,7 @@ async fn after_kill_9_of_a_runtime_the_next_one_leaves_no_orphan() {
             instance,
             state_directory: Some(state.path().to_owned()),
             cgroups: mode,
+            adopt: None,
             ..RuntimeOptions::default()
         };
         let next = Runtime::start(options, Memory::start(Bounds::default())).await.unwrap();

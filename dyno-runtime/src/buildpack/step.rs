@@ -17,7 +17,7 @@ use crate::{
     life::Exit,
     logs::{Lines, Stream},
     options::{Isolation, RuntimeOptions, shell},
-    process::{Family, Identity, MARK},
+    process::{Family, MARK},
     sandbox::{content::Content, disk::Disk, quarters::Quarters, walls::Walls},
     spawn::{Embryo, LaunchOrder, Launched, OpenProgram, SpawnError},
     stdio::{Stdio, Streams},
@@ -123,7 +123,7 @@ impl<'o> Yard<'o> {
         let mut yard = Self { options, program, state, site: None, walls: None, limits, until, stop };
         yard.site = find_site(options)?;
         let isolation = options.isolation;
-        yard.walls = Walls::raise_with(options, &StateDirectory::of(options), &IN_ROOT)
+        yard.walls = Walls::raise_with(options, &StateDirectory::of(options), &[], &IN_ROOT)
             .map_err(|source| StepError::Isolation { isolation, source })?;
         Ok(yard)
     }
@@ -189,7 +189,7 @@ impl<'o> Yard<'o> {
         let order = self.order(step, family, quarters)?;
         let exit = quarters.map(|_| self.state.exit_file(&key)).transpose()?;
         let embryo = Embryo::create(&self.program, self.options.isolation, exit, Stdio::Logged)?;
-        family.leader = Identity::of(embryo.pid().as_raw_pid());
+        family.leader = embryo.identity();
         if let Err(unwritten) = self.state.write(&key, &Record::of(family, quarters)) {
             embryo.abandon().await;
             return Err(unwritten.into());

@@ -75,7 +75,7 @@ fn registration() -> Registration {
 
 fn begin(registry: &Arc<Told>, drained: Arc<dyn Drained>) -> Membership {
     let registry: Arc<Told> = Arc::clone(registry);
-    Membership::begin(registry, registration(), drained).0
+    Membership::begin(registry, registration(), drained, None, false).0
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,7 +110,7 @@ impl Trial {
         let sandbox = Sandbox { scratch: Some(place.join("scratch")), network, ..Sandbox::default() };
         let options =
             RuntimeOptions { instance: instance.clone(), isolation, sandbox, ..RuntimeOptions::default() };
-        let walls = Walls::raise(&options, &place).map_err(|error| {
+        let walls = Walls::raise(&options, &place, &[]).map_err(|error| {
             let _nothing_in_it = remove_tree(&place);
             error.to_string()
         })?;

@@ -7,14 +7,25 @@
 //! All of it can be written down, and be removed by a later runtime ([`Quarters::remove`]).
 
 use std::{
+    ffi::OsString,
     fs::{self, DirBuilder, File},
     io,
     io::Write as _,
     net::Ipv4Addr,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            ffi::OsStringExt as _,
+            fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+        },
+    },
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{network, skeleton};
@@ -99,21 +110,44 @@ fn take_number(numbers: &Path, scratch: &Path) -> io::Result<(u16, PathBuf)> {
     if owner != rustix::process::geteuid().as_raw() {
         return Err(io::Error::other(format!("{} belongs to another user", numbers.display())));
     }
+    // Whose it is stands there before it is taken: see `forget_numbers`.
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut whose = File::from(openat(CWD, &numbers, flags, Mode::from_raw_mode(0o600))?);
+    whose.write_all(scratch.as_os_str().as_encoded_bytes())?;
+    let unnamed = format!("/proc/self/fd/{}", whose.as_raw_fd());
     // Not the lowest one: a number that was just given back rests for a while.
     let first = fastrand::u16(..NUMBERS);
     for offset in 0..NUMBERS {
         let number = 1 + first.wrapping_add(offset) % NUMBERS;
         let file = numbers.join(number.to_string());
-        match File::create_new(&file) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => {
-                // For whoever wonders whose it is.
-                writeln!(created?, "{}", scratch.display())?;
+        match linkat(CWD, &unnamed, CWD, &file, AtFlags::SYMLINK_FOLLOW) {
+            Err(Errno::EXIST) => {}
+            taken => {
+                taken?;
                 return Ok((number, file));
             }
         }
     }
     Err(io::Error::other(format!("this machine has {NUMBERS} dynos, and no number for another one")))
+}
+
+/// Gives back the numbers of dynos that nobody knows any more, by the directories that were to be theirs.
+///
+/// # Errors
+/// The first one that stays.
+pub(super) fn forget_numbers(numbers: &Path, is_lost: impl Fn(&Path) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(numbers.join(boot_id())).into_iter().flatten().flatten() {
+        let file = entry.path();
+        let whose = PathBuf::from(OsString::from_vec(fs::read(&file).unwrap_or_default()));
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<u16>().ok()) else {
+            continue;
+        };
+        if is_lost(&whose) {
+            network::remove(&format!("{}{number}", network::PREFIX))?;
+            unless_gone(fs::remove_file(&file))?;
+        }
+    }
+    Ok(())
 }
 
 fn unless_gone(done: io::Result<()>) -> io::Result<()> {
@@ -142,9 +176,11 @@ mod tests {
         assert_eq!((users.len(), addresses.len()), (200, 200));
         let interfaces = all.iter().map(|one| one.interface().unwrap());
         assert!(interfaces.into_iter().all(|name| name.len() < 16 && name.starts_with("busbar")));
-        let (_, file) = all[0].number.clone().unwrap();
-        assert!(file.exists());
-        fs::remove_file(&file).unwrap();
-        assert!(!file.exists());
+        forget_numbers(&place.path().join("numbers"), |of| of != place.path().join("7")).unwrap();
+        let there = |one: &Quarters| one.number.clone().unwrap().1.exists();
+        assert_eq!(all.iter().filter(|one| there(one)).count(), 1);
+        assert!(there(&all[7]));
+        all[7].remove().unwrap();
+        assert!(!there(&all[7]));
     }
 }

@@ -17,7 +17,7 @@ use super::{
     disk::{Disk, Disks},
     identity,
     network::NetworkSpec,
-    quarters::Quarters,
+    quarters::{self, Quarters},
     root::RootSpec,
     skeleton::Skeleton,
     uplink::Uplink,
@@ -49,6 +49,8 @@ pub(crate) struct Walls {
     level: Isolation,
     sandbox: Sandbox,
     skeleton: Skeleton,
+    /// Those of earlier runtimes, in which dynos live that this one may adopt.
+    old_roots: Vec<PathBuf>,
     mountpoint: PathBuf,
     scratch: PathBuf,
     disks: Option<Disks>,
@@ -58,11 +60,16 @@ pub(crate) struct Walls {
 
 impl Walls {
     /// Prepares what dynos at the wanted level need; nothing at the level `Plain`. `state` is the runtime's directory.
+    /// `kept` are the quarters of dynos that a killed runtime has left and that live; of all others nothing stays.
     ///
     /// # Errors
     /// What is missing, in words.
-    pub(crate) fn raise(options: &RuntimeOptions, state: &Path) -> io::Result<Option<Self>> {
-        Self::raise_with(options, state, &[])
+    pub(crate) fn raise(
+        options: &RuntimeOptions,
+        state: &Path,
+        kept: &[Quarters],
+    ) -> io::Result<Option<Self>> {
+        Self::raise_with(options, state, kept, &[])
     }
 
     /// The same; there are also these `places` to mount to.
@@ -72,6 +79,7 @@ impl Walls {
     pub(crate) fn raise_with(
         options: &RuntimeOptions,
         state: &Path,
+        kept: &[Quarters],
         places: &[&str],
     ) -> io::Result<Option<Self>> {
         let level = options.isolation;
@@ -94,11 +102,11 @@ impl Walls {
         let sandbox = options.sandbox.clone();
         let mountpoint = state.join("mountpoint");
         DirBuilder::new().recursive(true).mode(0o700).create(&mountpoint)?;
-        let skeleton = Skeleton::make(state.join("root"), &sandbox.stack, places)?;
+        let (root, old_roots) = place_for_root(state, kept);
+        let skeleton = Skeleton::make(root, &sandbox.stack, places)?;
         let scratch = sandbox.scratch.clone().unwrap_or_else(default_scratch).join(&options.instance);
-        // The last runtime's dynos are gone, and so may be what they wrote.
-        remove_tree(&scratch)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&scratch)?;
+        forget_others(&scratch, kept)?;
         let cabled = level == Isolation::Full && sandbox.network != Network::Host;
         let uplink = if cabled && sandbox.network == Network::Outbound {
             way_out(&options.instance, sandbox.dynos)
@@ -109,7 +117,7 @@ impl Walls {
             Some(size) => Some(Disks::open(size, &scratch)?),
             None => None,
         };
-        Ok(Some(Self { level, sandbox, skeleton, mountpoint, scratch, disks, uplink }))
+        Ok(Some(Self { level, sandbox, skeleton, old_roots, mountpoint, scratch, disks, uplink }))
     }
 
     /// What one dyno gets.
@@ -194,8 +202,43 @@ impl Drop for Walls {
     fn drop(&mut self) {
         // Only if no dyno has anything in it any more.
         let _not_empty = std::fs::remove_dir(&self.scratch);
-        let _still_used = remove_tree(&self.skeleton.root);
+        for root in self.old_roots.iter().chain([&self.skeleton.root]) {
+            let _still_used = remove_tree(root);
+        }
     }
+}
+
+/// Where the root directory is to be made, and where those of earlier runtimes are. One that dynos live in stays as it is:
+/// with a directory that something is mounted on, the mount would go, too.
+fn place_for_root(state: &Path, kept: &[Quarters]) -> (PathBuf, Vec<PathBuf>) {
+    let is_root = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+            name.strip_prefix("root").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
+    };
+    let entries = std::fs::read_dir(state).into_iter().flatten().flatten().map(|entry| entry.path());
+    let old: Vec<PathBuf> = entries.filter(is_root).collect();
+    if kept.is_empty() {
+        for root in &old {
+            let _said_when_it_is_made_again = remove_tree(root);
+        }
+        return (state.join("root"), vec![]);
+    }
+    (state.join(format!("root-{:08x}", fastrand::u32(..))), old)
+}
+
+/// Removes what dynos had that nobody knows any more: what they wrote, and their numbers. A runtime can be killed between
+/// taking something and writing it down.
+fn forget_others(scratch: &Path, kept: &[Quarters]) -> io::Result<()> {
+    for entry in std::fs::read_dir(scratch)? {
+        let path = entry?.path();
+        if kept.iter().all(|quarters| quarters.scratch != path) {
+            remove_tree(&path)?;
+        }
+    }
+    quarters::forget_numbers(Path::new(NUMBERS), |of| {
+        of.starts_with(scratch) && kept.iter().all(|quarters| quarters.scratch != of)
+    })
 }
 
 /// How many bits of a dyno's address are those of all dynos.

@@ -3,9 +3,11 @@
 //! - [`Actor`]: obeys commands, hears dynos, keeps times. [`Slot`]: a dyno of the formation; [`Live`]: one life of it.
 //! - [`replace`]: new dynos in place of old ones, a few at a time or with preboot. [`idle`]: none while nobody asks.
 //! - [`oneoff`]: dynos that are no part of the formation, and the release command before a deploy.
+//! - [`adopt`]: dynos that a killed runtime has left.
 //! - [`staged`]: a deploy, and whether it has proved itself.
 //! - [`status`]: what `ps` shows and the registry is told.
 
+mod adopt;
 mod idle;
 mod oneoff;
 mod replace;
@@ -31,6 +33,7 @@ use self::{idle::Idleness, oneoff::Release, staged::Staged};
 use super::{
     DynoStatus, House, RuntimeError, Which,
     dyno::{self, Attached, Event, News, Order, Plan},
+    state::Stray,
 };
 use crate::{
     cgroup::{Cgroup, Limits},
@@ -72,6 +75,8 @@ pub(super) struct Actor {
     idleness: Idleness,
     /// A deploy whose dynos are not all up yet; `definition` and `formation` are those before it.
     staged: Option<Staged>,
+    /// Until the first deploy: its dynos are those that a killed runtime has left.
+    adopts: bool,
     release: Option<Release>,
     events: mpsc::Sender<Event>,
     from_dynos: mpsc::Receiver<Event>,
@@ -100,6 +105,8 @@ struct Live {
     command: String,
     limits: Limits,
     is_one_off: bool,
+    /// A killed runtime made it from another definition.
+    outdated: bool,
     /// Who is told how a one-off dyno ended.
     ended: Option<oneshot::Sender<Option<Exit>>>,
     orders: mpsc::Sender<Order>,
@@ -124,15 +131,22 @@ struct Begin {
     held: bool,
     task: bool,
     attached: Option<Attached>,
+    outlives: bool,
 }
 
 impl Actor {
-    pub(super) fn new(house: Arc<House>, logs: Arc<Logs>, definition: Arc<AppDefinition>) -> Self {
+    /// An app that has no dynos but those which a killed runtime has left.
+    pub(super) fn new(
+        house: Arc<House>,
+        logs: Arc<Logs>,
+        definition: Arc<AppDefinition>,
+        strays: Vec<Stray>,
+    ) -> Self {
         let (events, from_dynos) = mpsc::channel(256);
         let (web, changes) = watch::channel(WebFormation::default());
         let reporter =
             tokio::spawn(report_web(Arc::clone(&house.registry.0), definition.name.clone(), changes));
-        Self {
+        let mut actor = Self {
             house,
             logs,
             definition,
@@ -144,12 +158,17 @@ impl Actor {
             why: Why::Restart,
             idleness: Idleness::Never,
             staged: None,
+            adopts: false,
             release: None,
             events,
             from_dynos,
             web,
             reporter,
+        };
+        if !strays.is_empty() {
+            actor.adopt(strays);
         }
+        actor
     }
 
     /// Obeys until nobody can command it any more; then stops all dynos and returns when none is left.
@@ -193,12 +212,25 @@ impl Actor {
     }
 
     fn deploy_at_once(&mut self, definition: Arc<AppDefinition>) {
-        let old: Vec<DynoName> = self.slots.keys().cloned().collect();
+        let adopts = std::mem::take(&mut self.adopts);
+        let is_old = |slot: &Slot| !adopts || self.is_outdated(slot);
+        let old: Vec<DynoName> =
+            self.slots.iter().filter(|(_, slot)| is_old(slot)).map(|(dyno, _)| dyno.clone()).collect();
         self.formation = definition.formation.clone();
         self.definition = definition;
         self.adjust();
         self.replace_all(old, self.definition.replacement, Why::Restart);
+        if adopts {
+            let types: BTreeSet<_> = self.slots.keys().map(|dyno| dyno.process_type.clone()).collect();
+            types.iter().for_each(|process_type| self.resize(process_type));
+        }
         self.wake();
+    }
+
+    /// Whether its dyno is one that a killed runtime made from another definition.
+    fn is_outdated(&self, slot: &Slot) -> bool {
+        let live = slot.generation.and_then(|generation| self.lives.get(&generation));
+        live.is_some_and(|live| live.outdated)
     }
 
     fn scale(&mut self, changes: &[ScaleChange]) -> Result<Formation, RuntimeError> {
@@ -299,6 +331,7 @@ impl Actor {
             held,
             task: false,
             attached: None,
+            outlives: true,
         };
         let generation = self.begin_life(begin);
         self.begun(dyno, generation, again, held);
@@ -306,16 +339,17 @@ impl Actor {
     }
 
     fn begin_life(&mut self, begin: Begin) -> u64 {
-        let Begin { dyno, command, limits, definition, held, task, attached } = begin;
+        let Begin { dyno, command, limits, definition, held, task, attached, outlives } = begin;
         let generation = self.house.generations.fetch_add(1, Ordering::Relaxed);
         let (orders, from) = mpsc::channel(8);
         let cycle = definition.cycle;
-        let plan = Plan { dyno: dyno.clone(), generation, command, limits, definition, held, task };
+        let plan = Plan { dyno: dyno.clone(), generation, command, limits, definition, held, task, outlives };
         let live = Live {
             dyno,
             command: plan.command.clone(),
             limits,
             is_one_off: task,
+            outdated: false,
             ended: None,
             orders,
             phase: Phase::Created,

@@ -2,20 +2,22 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use busbar_registry::{Millis, Registration};
+use busbar_registry::{Lease, Millis, Registration};
 use futures_util::future::BoxFuture;
 use rustix::process::Signal;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 
 use super::{
     House, KILL_LIMIT,
     dyno::{Body, Event, News, Order, Plan, Teller, discard},
+    milestone::Milestone,
+    record::{LifeRecord, Record, SinceBoot},
 };
 use crate::{
-    life::{Effect, Exit, Input, Life, Phase, Say, Why},
+    life::{Effect, Exit, Input, Life, Phase, Say, Stage, Why},
     metrics::{Finding, Meter, Reading},
     register::{Membership, accepting},
 };
@@ -23,14 +25,28 @@ use crate::{
 /// How long the last output of a dyno is waited for, once its processes are gone or its first one is.
 pub(crate) const OUTPUT_LIMIT: Duration = Duration::from_millis(200);
 
+/// The same, of a dyno whose output may have waited for long.
+const BACKLOG_LIMIT: Duration = Duration::from_secs(2);
+
 /// What the driver hears.
 enum Happened {
     Input(Input),
     Order(Order),
-    Registered,
+    /// It has this lease now.
+    Registered(Option<Lease>),
     Unrouted,
     /// It is time for a reading.
     Reading,
+}
+
+/// How a driver begins.
+#[derive(Default)]
+enum First {
+    /// With a dyno that was just launched.
+    #[default]
+    Launched,
+    /// With one that lived before, for which this is to be done.
+    GoOn(Vec<Effect>),
 }
 
 /// Between the machine and [`Life`].
@@ -42,14 +58,19 @@ pub(super) struct Driver<'a> {
     orders: mpsc::Receiver<Order>,
     events: mpsc::Sender<Event>,
     life: Life,
+    /// What the next runtime would go on with.
+    written: LifeRecord,
+    first: First,
     meter: Meter,
     next_reading: Option<Instant>,
     began: Instant,
     up_since: Option<Instant>,
     told: bool,
+    /// Another runtime began it.
+    adopted: bool,
     exit: Option<Exit>,
     membership: Option<Membership>,
-    registered: Option<oneshot::Receiver<()>>,
+    leases: Option<watch::Receiver<Option<Lease>>>,
     unrouted: Option<BoxFuture<'static, ()>>,
     /// What is waited for, and what it means when it comes.
     awaited: Vec<(Input, BoxFuture<'static, ()>)>,
@@ -65,6 +86,51 @@ impl<'a> Driver<'a> {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let life = Life::created(body.door.is_some(), plan.definition.times);
+        let mut written = LifeRecord::new(
+            plan.definition.name.clone(),
+            plan.dyno.clone(),
+            plan.generation,
+            plan.command.clone(),
+        );
+        written.fingerprint = house.fingerprints.of(&plan.definition, &plan.command, &house.options);
+        (written.limits, written.task, written.outlives) = (plan.limits, plan.task, plan.outlives);
+        written.address = body.door.as_ref().map(|door| door.address);
+        Self::with(house, plan, teller, body, orders, events, life, written)
+    }
+
+    /// Goes on with a life that was written down.
+    pub(super) fn go_on(
+        house: &'a House,
+        plan: &'a Plan,
+        teller: Teller,
+        body: Body,
+        written: LifeRecord,
+        orders: mpsc::Receiver<Order>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let reached = written.began.until(written.since);
+        let (life, effects) =
+            Life::adopted(body.door.is_some(), plan.definition.times, written.stage, reached);
+        let age = written.began.age();
+        let mut driver = Self::with(house, plan, teller, body, orders, events, life, written);
+        driver.began = driver.began.checked_sub(age).unwrap_or(driver.began);
+        driver.up_since = (driver.written.stage != Stage::Starting).then(|| driver.began + reached);
+        driver.told = matches!(driver.written.stage, Stage::Draining | Stage::Stopping);
+        (driver.adopted, driver.first) = (true, First::GoOn(effects));
+        driver
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "it is where all of them meet")]
+    fn with(
+        house: &'a House,
+        plan: &'a Plan,
+        teller: Teller,
+        body: Body,
+        orders: mpsc::Receiver<Order>,
+        events: mpsc::Sender<Event>,
+        life: Life,
+        written: LifeRecord,
+    ) -> Self {
         let life = if plan.held { life.held() } else { life };
         let life = if plan.task { life.task() } else { life };
         let quota = plan.limits.memory.filter(|_| body.family.cgroup.is_some());
@@ -82,24 +148,41 @@ impl<'a> Driver<'a> {
             orders,
             events,
             life,
+            written,
+            first: First::Launched,
             next_reading: meter.period().map(|period| began + period),
             meter,
             began,
             up_since: None,
             told: false,
+            adopted: false,
             exit: None,
             membership: None,
-            registered: None,
+            leases: None,
             unrouted: None,
             awaited: vec![],
         }
     }
 
     pub(super) async fn live(mut self) -> News {
-        self.take(Input::Launched).await;
+        match std::mem::take(&mut self.first) {
+            First::Launched => self.take(Input::Launched).await,
+            First::GoOn(effects) => {
+                for effect in effects {
+                    self.carry_out(effect).await;
+                }
+                self.tell_app(self.changed()).await;
+            }
+        }
         while !self.life.has_ended() {
             match self.next().await {
-                Happened::Registered => self.tell_app(News::Registered).await,
+                Happened::Registered(lease) => {
+                    self.reach(Milestone::Registered);
+                    self.written.lease = lease;
+                    self.write_down();
+                    self.reach(Milestone::LeaseWritten);
+                    self.tell_app(News::Registered).await;
+                }
                 Happened::Unrouted => self.tell_app(News::Unrouted).await,
                 Happened::Order(order) => self.obey(order).await,
                 Happened::Reading => self.read().await,
@@ -115,9 +198,11 @@ impl<'a> Driver<'a> {
         tokio::select! {
             biased;
             () = self.body.process.ended(), if self.exit.is_none() => {
+                self.reach(Milestone::Exited);
                 let exit = self.body.process.peek();
                 self.exit = Some(exit);
                 self.last_words().await;
+                self.reach(Milestone::Heard);
                 if self.body.family.apart {
                     // It holds nothing any more that is not taken, and without it none of the others is left.
                     self.body.process.dismiss().await;
@@ -127,7 +212,7 @@ impl<'a> Driver<'a> {
             order = self.orders.recv(), if !self.told => {
                 Happened::Order(order.unwrap_or(Order::Stop(Why::Down)))
             }
-            () = joined(&mut self.registered) => Happened::Registered,
+            lease = another(&mut self.leases) => Happened::Registered(lease),
             () = once(&mut self.unrouted) => Happened::Unrouted,
             input = first(&mut self.awaited) => Happened::Input(input),
             () = sleep_until(wake.unwrap_or(self.began)), if wake.is_some() => Happened::Input(Input::Time),
@@ -192,8 +277,37 @@ impl<'a> Driver<'a> {
         if after.0 == Phase::Up && before.0 != Phase::Up {
             self.up_since = Some(Instant::now());
         }
-        if after != before {
+        let changed = after != before;
+        if changed {
+            self.written.since = SinceBoot::now();
+        }
+        let now = (self.life.stage(), self.life.is_held());
+        if now != (Some(self.written.stage), self.written.held) || input == Input::Launched {
+            let ends = now.0 == Some(Stage::Stopping);
+            let (before, after) = match input {
+                Input::Launched => (Some(Milestone::Launched), Some(Milestone::LifeWritten)),
+                _ if ends => (Some(Milestone::Terminated), Some(Milestone::StopWritten)),
+                _ => (None, None),
+            };
+            before.into_iter().for_each(|milestone| self.reach(milestone));
+            self.write_down();
+            after.into_iter().for_each(|milestone| self.reach(milestone));
+        }
+        // Last: what others see is written down.
+        if changed {
             self.tell_app(self.changed()).await;
+        }
+    }
+
+    /// Writes down where it is in its life, after what had to be done for that was done: if this process dies between the
+    /// two, the next one does it again.
+    fn write_down(&mut self) {
+        // When it is ending, what stands there is as good as anything.
+        let Some(stage) = self.life.stage() else { return };
+        (self.written.stage, self.written.held) = (stage, self.life.is_held());
+        let record = Record::of(&self.body.family, self.body.quarters.as_ref()).living(&self.written);
+        if let Err(error) = self.house.state.write(&self.body.key, &record) {
+            tracing::warn!(%error, "if this runtime is killed, the next one may not go on with this dyno");
         }
     }
 
@@ -206,17 +320,22 @@ impl<'a> Driver<'a> {
                 }
             }
             Effect::Booted => self.tell_app(News::Booted).await,
-            Effect::Register => self.register(),
+            Effect::Register => {
+                self.reach(Milestone::Accepted);
+                self.register();
+            }
             Effect::Drain => {
                 let nothing = || -> [BoxFuture<'static, ()>; 2] { [Box::pin(async {}), Box::pin(async {})] };
                 let [unrouted, left] = self.membership.as_ref().map_or_else(nothing, Membership::drain);
                 self.unrouted = Some(unrouted);
                 self.awaited.push((Input::Left, left));
+                self.reach(Milestone::Drained);
             }
             Effect::Deregister => {
                 if let Some(membership) = &self.membership {
                     membership.end();
                 }
+                self.reach(Milestone::Deregistered);
             }
             Effect::HangUp => {
                 self.body.family.signal(Signal::HUP);
@@ -238,9 +357,10 @@ impl<'a> Driver<'a> {
         let (app, dyno) = (self.plan.definition.name.clone(), self.plan.dyno.clone());
         let registration = Registration { app, dyno, address: address.into(), ttl_ms };
         let drained = Arc::clone(&self.house.options.drained);
-        let (membership, registered) =
-            Membership::begin(Arc::clone(&self.house.registry.0), registration, drained);
-        (self.membership, self.registered) = (Some(membership), Some(registered));
+        let registry = Arc::clone(&self.house.registry.0);
+        let (earlier, leaving) = (self.written.lease.clone(), self.life.is_draining());
+        let (membership, leases) = Membership::begin(registry, registration, drained, earlier, leaving);
+        (self.membership, self.leases) = (Some(membership), Some(leases));
     }
 
     async fn kill(&mut self) {
@@ -251,19 +371,30 @@ impl<'a> Driver<'a> {
 
     /// Its command is gone: what it wrote last should stand before the line that says so.
     async fn last_words(&mut self) {
+        let limit = self.output_limit();
         let all = async { while self.body.output.join_next().await.is_some() {} };
-        let _others_still_write = timeout(OUTPUT_LIMIT, all).await;
+        let _others_still_write = timeout(limit, all).await;
         let oom_kills = self.body.family.cgroup.as_ref().map_or(0, |cgroup| cgroup.control().oom_kills());
         if self.meter.out_of_memory(oom_kills) {
             self.out_of_memory().await;
         }
     }
 
+    fn reach(&self, milestone: Milestone) {
+        self.house.options.die_at.reach(milestone);
+    }
+
+    fn output_limit(&self) -> Duration {
+        if self.adopted { BACKLOG_LIMIT } else { OUTPUT_LIMIT }
+    }
+
     async fn end(mut self) -> News {
         self.body.process.dismiss().await;
         self.body.process.reap();
+        self.reach(Milestone::Reaped);
+        let limit = self.output_limit();
         let all = async { while self.body.output.join_next().await.is_some() {} };
-        if timeout(OUTPUT_LIMIT, all).await.is_err() {
+        if timeout(limit, all).await.is_err() {
             tracing::warn!(
                 dyno = self.body.key,
                 "a process that left the dyno still holds its output; it is not read"
@@ -278,7 +409,7 @@ impl<'a> Driver<'a> {
     }
 
     fn changed(&self) -> News {
-        let pid = self.exit.is_none().then(|| self.body.process.pid.as_raw_pid());
+        let pid = self.body.process.pid.filter(|_| self.exit.is_none()).map(|pid| pid.as_raw_pid());
         let cgroup = self.body.family.cgroup.clone();
         let (phase, draining) = (self.life.phase(), self.life.is_draining());
         News::Changed { phase, draining, pid, address: self.address(), cgroup }
@@ -310,16 +441,14 @@ async fn once(awaited: &mut Option<BoxFuture<'static, ()>>) {
     *awaited = None;
 }
 
-/// Hears once that the dyno is registered. Cancel safe.
-async fn joined(registered: &mut Option<oneshot::Receiver<()>>) {
-    let heard = match registered {
-        Some(receiver) => receiver.await,
-        None => std::future::pending().await,
-    };
-    *registered = None;
-    if heard.is_err() {
-        std::future::pending::<()>().await;
+/// Hears of another lease. Cancel safe.
+async fn another(leases: &mut Option<watch::Receiver<Option<Lease>>>) -> Option<Lease> {
+    let Some(receiver) = leases else { return std::future::pending().await };
+    if receiver.changed().await.is_err() {
+        *leases = None;
+        return std::future::pending().await;
     }
+    receiver.borrow_and_update().clone()
 }
 
 /// Waits for the first of them, and forgets it. Cancel safe.

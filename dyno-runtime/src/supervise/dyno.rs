@@ -9,15 +9,18 @@ use std::{
 
 use busbar_registry::DynoName;
 use tokio::{
+    net::unix::pipe::Receiver,
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    House, StateError,
+    House, KILL_LIMIT, StateError,
     driver::Driver,
-    state::{Record, remove_group},
+    milestone::Milestone,
+    record::{LifeRecord, Record},
+    state::{Left, Stray, remove_group},
 };
 use crate::{
     cgroup::{Cgroup, CgroupError, Disk, Enforcement, Limits, Role},
@@ -27,7 +30,7 @@ use crate::{
     logs::{self, LogLine, Logs, Source, Speaker, Stream},
     options::shell,
     ports::Port,
-    process::{Family, Identity, MARK},
+    process::{Family, MARK},
     profile,
     sandbox::{disk::Disk as OwnDisk, quarters::Quarters},
     spawn::{Embryo, LaunchOrder, Launched, Process, SpawnError},
@@ -45,6 +48,8 @@ pub(super) struct Plan {
     pub(super) held: bool,
     /// It is to end by itself.
     pub(super) task: bool,
+    /// Whether the next runtime is to go on with it if this one is killed.
+    pub(super) outlives: bool,
 }
 
 /// Whoever is to be attached to a one-off dyno.
@@ -182,6 +187,24 @@ async fn live(
     }
 }
 
+/// Goes on with one that a killed runtime has left, to its end.
+pub(super) async fn go_on(
+    house: Arc<House>,
+    logs: Arc<Logs>,
+    plan: Plan,
+    stray: Stray,
+    orders: mpsc::Receiver<Order>,
+    events: mpsc::Sender<Event>,
+) {
+    let generation = plan.generation;
+    let teller = Teller { logs, speaker: Speaker::Dyno(plan.dyno.clone()) };
+    let Stray { left, life } = stray;
+    let body = Body::adopt(&house, left, &life, &teller).await;
+    let driver = Driver::go_on(&house, &plan, teller, body, life, orders, events.clone());
+    let outcome = driver.live().await;
+    let _app_is_gone = events.send(Event { generation, news: outcome }).await;
+}
+
 /// Writes to the app's log.
 #[derive(Clone)]
 pub(super) struct Teller {
@@ -203,7 +226,7 @@ impl Teller {
     }
 
     /// Everything that comes out of one of the dyno's streams.
-    async fn carry(self, from: tokio::net::unix::pipe::Receiver, stream: Stream) {
+    async fn carry(self, from: Receiver, stream: Stream) {
         let line = |text| {
             let at = std::time::SystemTime::now();
             self.logs.push(LogLine { at, source: Source::App, speaker: self.speaker.clone(), stream, text });
@@ -254,6 +277,7 @@ impl Body {
         let key = format!("{}.{}.{}", plan.definition.name, plan.dyno, plan.generation);
         let quarters = house.walls.as_ref().map(|walls| walls.quarters(&key)).transpose();
         let quarters = quarters.map_err(LaunchError::Quarters)?;
+        house.options.die_at.reach(Milestone::Numbered);
         // Unguessable, so that no other program carries it by chance.
         let mark = format!("{}/{key}/{:016x}", house.options.instance, fastrand::u64(..));
         let cgroup = house.site.as_ref().map(|site| site.plan(&key));
@@ -261,13 +285,13 @@ impl Body {
         let stdio = attached.as_ref().map(|attached| attached.stdio).unwrap_or_default();
         match Self::steps(house, plan, &key, &mut family, quarters.as_ref(), stdio).await {
             Ok((Launched { process, streams }, door)) => {
-                let mut output = JoinSet::new();
-                if let Some(attached) = attached {
-                    let _gone_meanwhile = attached.give.send(streams);
-                } else if let Streams::Pipes { stdout, stderr, .. } = streams {
-                    output.spawn(teller.clone().carry(stdout, Stream::Stdout));
-                    output.spawn(teller.clone().carry(stderr, Stream::Stderr));
-                }
+                let output = match attached {
+                    Some(attached) => {
+                        let _gone_meanwhile = attached.give.send(streams);
+                        JoinSet::new()
+                    }
+                    None => listen(teller, streams),
+                };
                 Ok(Self { key, family, process, quarters, door, output })
             }
             Err(error) => {
@@ -275,6 +299,32 @@ impl Body {
                 Err(error)
             }
         }
+    }
+
+    /// Takes what the first process of a dyno holds for whoever supervises it. Where there is nothing to take, nothing of
+    /// the dyno is left but how it ended, if that is known.
+    async fn adopt(house: &House, left: Left, life: &LifeRecord, teller: &Teller) -> Self {
+        let Left { key, record } = left;
+        let (family, quarters) = (record.family(), record.quarters().cloned());
+        let door = life.address.map(|address| Door { address, _port: house.ports.claim(address) });
+        let told = house.state.told_file(&key);
+        let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let taken = told.and_then(|told| Process::adopt(family.leader.ok_or_else(gone)?, told));
+        let (process, output) = match taken {
+            Ok(Launched { process, streams }) => {
+                house.options.die_at.reach(Milestone::Taken);
+                tracing::info!(app = %life.app, dyno = %life.dyno, "goes on with a dyno");
+                (process, listen(teller, streams))
+            }
+            Err(error) => {
+                tracing::warn!(app = %life.app, dyno = %life.dyno, %error, "cannot go on with a dyno");
+                // Nobody could hear it any more, nor how it ends.
+                family.kill(KILL_LIMIT).await;
+                family.kill_leader(KILL_LIMIT).await;
+                (Process::gone(house.state.told_file(&key).ok()), JoinSet::new())
+            }
+        };
+        Self { key, family, process, quarters, door, output }
     }
 
     async fn steps(
@@ -285,8 +335,11 @@ impl Body {
         quarters: Option<&Quarters>,
         stdio: Stdio,
     ) -> Result<(Launched, Option<Door>), LaunchError> {
+        let reach = |milestone| house.options.die_at.reach(milestone);
         house.state.write(key, &Record::of(family, quarters))?;
+        reach(Milestone::WrittenDown);
         make_group(house, plan, family).await?;
+        reach(Milestone::Grouped);
         let web = plan.dyno.process_type.is_web();
         let door = if web { Some(Door::find(house, quarters)?) } else { None };
         let disk = match &house.walls {
@@ -294,16 +347,30 @@ impl Body {
             None => None,
         };
         let own = quarters.map(|own| (own, disk.as_ref()));
-        let order = order(house, plan, family, own, door.as_ref(), stdio)?;
+        let mut order = order(house, plan, family, own, door.as_ref(), stdio)?;
+        order.die_at = house.options.die_at;
+        reach(Milestone::Furnished);
         let exit = house.state.exit_file(key)?;
         let embryo = Embryo::create(&house.program, house.options.isolation, Some(exit), stdio)?;
-        family.leader = Identity::of(embryo.pid().as_raw_pid());
+        reach(Milestone::Embryo);
+        family.leader = embryo.identity();
         if let Err(unwritten) = house.state.write(key, &Record::of(family, quarters)) {
             embryo.abandon().await;
             return Err(unwritten.into());
         }
+        reach(Milestone::LeaderWritten);
         Ok((embryo.launch(&order).await?, door))
     }
+}
+
+/// Carries what a dyno writes into the log.
+fn listen(teller: &Teller, streams: Streams) -> JoinSet<()> {
+    let mut output = JoinSet::new();
+    if let Streams::Pipes { stdout, stderr, .. } = streams {
+        output.spawn(teller.clone().carry(stdout, Stream::Stdout));
+        output.spawn(teller.clone().carry(stderr, Stream::Stderr));
+    }
+    output
 }
 
 /// What `dyno-init` is told.
@@ -373,6 +440,7 @@ pub(super) async fn discard(house: &House, key: &str, family: &Family, quarters:
         // The record stays, so that the next runtime tries again.
         return tracing::warn!(%error, "a cgroup is left behind");
     }
+    house.options.die_at.reach(Milestone::GroupRemoved);
     if let Some(quarters) = quarters.cloned() {
         // A dyno can have written a great many files.
         let removed = tokio::task::spawn_blocking(move || quarters.remove()).await;
@@ -380,5 +448,6 @@ pub(super) async fn discard(house: &House, key: &str, family: &Family, quarters:
             return tracing::warn!(%error, key, "what a dyno had on this machine is left behind");
         }
     }
+    house.options.die_at.reach(Milestone::Emptied);
     house.state.remove(key);
 }

@@ -1,7 +1,8 @@
-//! The state directory: what runs, written down before it runs, so that the next runtime can remove it.
+//! The state directory: what runs, written down before it runs, so that the next runtime can remove it or go on with it.
 //!
 //! `<directory>/lock` is held by the runtime that uses it; `<directory>/dynos/<app>.<dyno>.<generation>.json` is one
-//! dyno. It holds no secret.
+//! dyno's [`Record`], and `….exit` beside it tells how its command ended. `<directory>/key`: see [`Fingerprints`]. It holds
+//! no secret of an app.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -10,14 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::{KILL_LIMIT, Swept};
+use super::{
+    KILL_LIMIT, Swept,
+    record::{Fingerprints, LifeRecord, Record},
+};
 use crate::{
     cgroup::{Cgroup, CgroupError},
     options::RuntimeOptions,
-    process::{Family, Identity, boot_id},
-    sandbox::quarters::Quarters,
 };
 
 /// Why a state directory cannot be used.
@@ -51,29 +51,6 @@ pub(crate) struct StateDirectory {
     directory: PathBuf,
     dynos: PathBuf,
     _lock: File,
-}
-
-/// What is written down about one dyno.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    /// Of another boot nothing can be left.
-    boot: String,
-    mark: String,
-    leader: Option<Identity>,
-    cgroup: Option<Cgroup>,
-    #[serde(default)]
-    apart: bool,
-    #[serde(default)]
-    stays: bool,
-    #[serde(default)]
-    quarters: Option<Quarters>,
-}
-
-impl Record {
-    pub(crate) fn of(family: &Family, quarters: Option<&Quarters>) -> Self {
-        let Family { leader, mark, cgroup, apart, stays } = family.clone();
-        Self { boot: boot_id(), mark, leader, cgroup, apart, stays, quarters: quarters.cloned() }
-    }
 }
 
 impl StateDirectory {
@@ -149,20 +126,60 @@ impl StateDirectory {
         self.dynos.join(format!("{key}.json"))
     }
 
+    /// Where a dyno's first process has written how its command ended.
+    pub(crate) fn told_file(&self, key: &str) -> io::Result<File> {
+        File::open(self.dynos.join(format!("{key}.exit")))
+    }
+
+    /// What makes fingerprints that only this directory's records have.
+    pub(crate) fn fingerprints(&self) -> Result<Fingerprints, StateError> {
+        let path = self.directory.join("key");
+        Fingerprints::open(&path).map_err(failed("open", &path))
+    }
+
+    /// What an earlier runtime wrote down and left: first what one could go on with, then all else. Of another boot
+    /// nothing can be left, and that is forgotten.
+    pub(crate) fn left(&self) -> (Vec<Stray>, Vec<Left>) {
+        let (mut strays, mut others) = (vec![], vec![]);
+        let entries = fs::read_dir(&self.dynos).into_iter().flatten().flatten().map(|entry| entry.path());
+        let (records, files): (Vec<_>, Vec<_>) =
+            entries.partition(|path| path.extension().is_some_and(|kind| kind == "json"));
+        for path in records {
+            let key = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let record = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+            match record.filter(Record::is_of_this_boot) {
+                Some(record) => match record.life() {
+                    Some(life) => strays.push(Stray { left: Left { key, record }, life }),
+                    None => others.push(Left { key, record }),
+                },
+                None => self.remove(&key),
+            }
+        }
+        // A record whose writing was interrupted, and the file of a dyno that was forgotten.
+        let is_told = |file: &PathBuf| {
+            file.extension().is_some_and(|kind| kind == "exit") && file.with_extension("json").exists()
+        };
+        for file in files.into_iter().filter(|file| !is_told(file)) {
+            let _next_time = fs::remove_file(file);
+        }
+        (strays, others)
+    }
+
     /// Kills all that an earlier runtime wrote down and left, and removes its control groups.
     pub(crate) async fn sweep(&self) -> Swept {
+        let (strays, others) = self.left();
+        self.sweep_these(strays.into_iter().map(|stray| stray.left).chain(others)).await
+    }
+
+    /// The same for these.
+    pub(crate) async fn sweep_these(&self, these: impl IntoIterator<Item = Left>) -> Swept {
         let mut swept = Swept::default();
-        let entries = fs::read_dir(&self.dynos).into_iter().flatten().flatten().map(|entry| entry.path());
-        for path in entries.collect::<Vec<_>>() {
-            let record = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-            // A record whose writing was interrupted precedes the dyno itself: nothing was started.
-            if let Some(record) = record.filter(|record| record.boot == boot_id()) {
-                swept.dynos += 1;
-                if !sweep_one(record).await {
-                    swept.stuck += 1;
-                }
+        for Left { key, record } in these {
+            swept.dynos += 1;
+            if !sweep_one(&record).await {
+                swept.stuck += 1;
             }
-            let _next_time = fs::remove_file(&path);
+            self.remove(&key);
         }
         if swept.dynos > 0 {
             tracing::warn!(
@@ -181,12 +198,25 @@ fn is_at(file: &File, path: &Path) -> bool {
     file.metadata().map(inode).ok() == fs::symlink_metadata(path).map(inode).ok()
 }
 
-async fn sweep_one(Record { mark, leader, cgroup, apart, stays, quarters, .. }: Record) -> bool {
-    let family = Family { leader, mark, cgroup, apart, stays };
-    let killed = family.kill(KILL_LIMIT).await;
-    // Only now: by its session the others were found.
-    leader.into_iter().filter(|_| stays).for_each(Identity::kill);
-    let cleared = quarters.is_none_or(|quarters| {
+/// A dyno whose runtime was killed.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) key: String,
+    pub(crate) record: Record,
+}
+
+/// One that this runtime could go on with.
+#[derive(Debug)]
+pub(crate) struct Stray {
+    pub(crate) left: Left,
+    pub(crate) life: LifeRecord,
+}
+
+async fn sweep_one(record: &Record) -> bool {
+    let family = record.family();
+    // The first process last: by its session the others are found.
+    let killed = family.kill(KILL_LIMIT).await && family.kill_leader(KILL_LIMIT).await;
+    let cleared = record.quarters().is_none_or(|quarters| {
         quarters.remove().map_err(|error| tracing::warn!(%error, "quarters are left behind")).is_ok()
     });
     let removed = match &family.cgroup {
@@ -216,6 +246,7 @@ fn default_directory(instance: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{Family, Identity};
 
     fn options(directory: &Path) -> RuntimeOptions {
         RuntimeOptions { state_directory: Some(directory.to_owned()), ..RuntimeOptions::default() }
@@ -254,7 +285,10 @@ mod tests {
         let state = StateDirectory::open(&options(directory.path())).unwrap();
         let own = Identity::of(i32::try_from(std::process::id()).unwrap());
         let family = Family { leader: own, mark: "x".into(), cgroup: None, apart: false, stays: false };
-        state.write("old", &Record { boot: "another".into(), ..Record::of(&family, None) }).unwrap();
+        let mut old = serde_json::to_value(Record::of(&family, None)).unwrap();
+        old["boot"] = "another".into();
+        state.write("old", &serde_json::from_value(old).unwrap()).unwrap();
+        state.exit_file("old").unwrap();
         fs::write(state.path("half"), b"{\"boot\":").unwrap();
         assert_eq!(state.sweep().await, Swept::default());
         assert_eq!(fs::read_dir(&state.dynos).unwrap().count(), 0);

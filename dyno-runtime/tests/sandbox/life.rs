@@ -172,7 +172,7 @@ async fn f12_many_dynos_start_at_once_and_none_has_a_file_of_another() {
 }
 
 #[tokio::test]
-async fn f7_what_a_killed_runtime_leaves_of_its_dynos_the_next_one_removes() {
+async fn f7_what_a_killed_runtime_leaves_of_its_dynos_the_next_one_removes_if_it_is_to_adopt_none() {
     if !root() {
         return;
     }
@@ -218,6 +218,7 @@ async fn f7_what_a_killed_runtime_leaves_of_its_dynos_the_next_one_removes() {
     let mut options = RuntimeOptions {
         instance,
         state_directory: Some(state.path().to_owned()),
+        adopt: None,
         ..RuntimeOptions::default()
     };
     full(&mut options);

@@ -113,7 +113,16 @@ impl House {
     pub(crate) async fn open(change: impl FnOnce(&mut RuntimeOptions)) -> Self {
         let (directory, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let unique = state.path().file_name().unwrap().to_string_lossy().replace('.', "");
-        let instance = format!("test-{unique}");
+        Self::after(directory, state, format!("test-{unique}"), change).await
+    }
+
+    /// A runtime of an instance that there was before.
+    pub(crate) async fn after(
+        directory: tempfile::TempDir,
+        state: tempfile::TempDir,
+        instance: String,
+        change: impl FnOnce(&mut RuntimeOptions),
+    ) -> Self {
         let mut options = RuntimeOptions {
             instance: instance.clone(),
             state_directory: Some(state.path().to_owned()),

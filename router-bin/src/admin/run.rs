@@ -93,7 +93,8 @@ fn order(request: RunRequest) -> Result<OneOff, String> {
         }
     };
     let environment: ConfigVars = environment.into_iter().collect();
-    Ok(OneOff { command: request.command, size, environment, stdio })
+    let detached = stdio == Stdio::Logged;
+    Ok(OneOff { command: request.command, size, detached, environment, stdio })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -180,7 +180,7 @@ async fn deploy(runtime: &Arc<Runtime>, definition: AppDefinition, width: usize)
     }
 }
 
-/// Ends dynos at once: each leads a process group of its own. What leaves its group is swept by the next runtime.
+/// Ends dynos at once: each leads a process group of its own. What leaves its group the next runtime finds.
 pub(super) fn kill(groups: Vec<i32>) {
     for group in groups.into_iter().filter_map(Pid::from_raw) {
         let _gone_already = kill_process_group(group, Kill::KILL);

@@ -61,7 +61,8 @@ impl SlugInUse {
             None => (self.slug.tree(), self.slug.lock_file()),
         };
         let definition = AppDefinition::from_slug(name, manifest, &directory)?;
-        Ok(AppDefinition { hold: Some(hold), ..definition })
+        let contents = Some(self.slug.hash().to_string());
+        Ok(AppDefinition { hold: Some(hold), contents, ..definition })
     }
 
     /// Removes what nobody needs any more. What dynos use that a killed runtime left, they hold.

@@ -242,6 +242,19 @@ impl Busbar {
         })
     }
 
+    /// The same where the router is elsewhere.
+    #[track_caller]
+    pub(crate) fn runs_elsewhere(&self, names: &[&str]) -> Vec<Dyno> {
+        until(&format!("{names:?} are up"), || {
+            // It may not listen yet.
+            self.admin("/health")?;
+            let dynos = self.ps();
+            let all_up = dynos.iter().all(|dyno| dyno.state == "up" && dyno.pid > 0);
+            let right = dynos.iter().map(|dyno| dyno.name.as_str()).eq(names.iter().copied());
+            (all_up && right).then_some(dynos)
+        })
+    }
+
     /// How many dynos get requests, and how many only finish theirs.
     pub(crate) fn registered(&self) -> (usize, usize) {
         let (_, body) = self.admin("/v1/state").expect("the admin API answers");

@@ -1,6 +1,6 @@
 //! The program `busbar`, as people run it: real processes, real sockets, real clients.
 //!
-//! - [`up`], [`end`]: an app from its Procfile, and how it stops. [`orphans`]: what is left after `kill -9`: nothing.
+//! - [`up`], [`end`]: an app from its Procfile, and how it stops. [`adopt`]: what becomes of its dynos after `kill -9`.
 //! - [`load`]: under load: dynos that are killed, scaled and restarted. [`life`]: preboot, rolling restarts, idle apps.
 //! - [`attached`]: `busbar run`, on a terminal and between pipes.
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
@@ -27,6 +27,7 @@
 )]
 
 mod acme;
+mod adopt;
 mod attached;
 mod bad_input;
 mod binary;
@@ -41,7 +42,6 @@ mod end;
 mod isolation;
 mod life;
 mod load;
-mod orphans;
 mod registry;
 mod reload;
 mod scanners;

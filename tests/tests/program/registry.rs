@@ -17,18 +17,18 @@ use crate::{
 };
 
 /// A router that two apps may register at: one at `shop.example` with a name of its own, and `blog`.
-struct Registry {
-    busbar: Busbar,
+pub(crate) struct Registry {
+    pub(crate) busbar: Busbar,
     /// The name of the first one.
-    app: String,
+    pub(crate) app: String,
     /// Its token.
-    token: String,
+    pub(crate) token: String,
     /// The other one's token.
     blog: String,
 }
 
 impl Registry {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let place = Place::new();
         let (app, key) = (place.app.clone(), place.path("registry.key").display().to_string());
         let token = |app, flags: &[&str]| {

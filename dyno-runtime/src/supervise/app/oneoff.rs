@@ -33,6 +33,8 @@ pub struct OneOff {
     pub command: String,
     /// How large it is. `None`: as the app's limits say.
     pub size: Option<Size>,
+    /// Nobody waits for its end. If this runtime is killed, it goes on, and the next one adopts it; otherwise it is hung up.
+    pub detached: bool,
     /// Variables it has besides the app's config vars, and instead of those of the same name.
     pub environment: ConfigVars,
     /// What its standard streams are. If they are not the log's, it waits for somebody to attach.
@@ -164,6 +166,7 @@ impl Actor {
             held: false,
             task: true,
             attached,
+            outlives: order.detached,
         })
     }
 

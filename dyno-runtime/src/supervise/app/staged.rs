@@ -35,6 +35,10 @@ pub(super) struct Staged {
 impl Actor {
     /// Begins a deploy. When nothing runs that it could be measured against, or nobody asked for that, it is current at once.
     pub(super) fn deploy(&mut self, definition: Arc<AppDefinition>) {
+        // What a killed runtime has left was made from a definition that nobody knows any more: there is none to go back to.
+        if self.adopts {
+            return self.deploy_at_once(definition);
+        }
         let running: BTreeSet<DynoName> = self.slots.keys().cloned().collect();
         let mut both = running.clone();
         for step in reconcile(&definition.formation, &running) {

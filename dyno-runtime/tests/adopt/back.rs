@@ -1,0 +1,107 @@
+//! Dynos that go on.
+
+use std::time::{Duration, SystemTime};
+
+use dyno_runtime::Phase;
+
+use crate::{
+    killed::{How, Place, all_run, below, deploy},
+    support::{eventually, runs},
+};
+
+const APP: &str = "web: exec python3 -u -m http.server $PORT\nworker: exec sleep 600\n";
+
+#[tokio::test]
+async fn when_a_runtime_is_killed_its_dynos_go_on_and_the_next_one_adopts_them() {
+    for how in How::all() {
+        let mut place = Place::new(how, APP);
+        place.start();
+        let leaders = place.leaders(2, "up").await;
+        let all: Vec<i32> = leaders.iter().flat_map(|pid| [vec![*pid], below(*pid)].concat()).collect();
+        let before = SystemTime::now();
+        place.kill();
+        assert!(all.len() == 4 && all_run(&all), "{how:?}: {all:?}");
+
+        let house = place.next(|_| {}).await;
+        assert_eq!((house.runtime.waiting(), house.runtime.swept().dynos), (2, 0), "{how:?}");
+        let mut log = deploy(&house, |_| {}).await;
+        eventually("registered", || house.ledger.told().contains(&"register web.1".into())).await;
+        let status = house.runtime.ps(&house.app).await.unwrap();
+        let mut pids: Vec<i32> = status.iter().filter_map(|dyno| dyno.pid).collect();
+        pids.sort_unstable();
+        let mut sorted = leaders.clone();
+        sorted.sort_unstable();
+        assert_eq!(pids, sorted, "{how:?}");
+        assert!(status.iter().all(|dyno| dyno.phase == Phase::Up && dyno.since < before), "{status:?}");
+        log.now();
+        assert_eq!(log.with("Starting process"), Vec::<&str>::new(), "{how:?}");
+
+        // It is a dyno like any other: it answers, and stops in order.
+        let address = status[0].address.unwrap();
+        tokio::net::TcpStream::connect(address).await.unwrap();
+        house.runtime.scale(&house.app, vec!["web=0".parse().unwrap()]).await.unwrap();
+        log.until("web.1]: Process exited with status 143").await;
+        house.close().await;
+        assert!(!all.iter().any(|pid| runs(*pid)), "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dyno_that_nobody_wants_any_more_is_stopped_and_one_of_another_definition_is_replaced() {
+    for how in How::all() {
+        let mut place = Place::new(how, "a: exec sleep 600\nb: exec sleep 600\nc: exec sleep 600\n");
+        place.start();
+        let leaders = place.leaders(3, "up").await;
+        place.kill();
+        let command = "a: exec sleep 600\nb: exec sleep 601\n";
+        std::fs::write(place.directory.path().join("Procfile"), command).unwrap();
+        let house = place.next(|_| {}).await;
+        let mut log = deploy(&house, |_| {}).await;
+        log.until("c.1]: Process exited with status 143").await;
+        log.until("b.1]: Process exited with status 143").await;
+        log.until("b.1]: State changed from starting to up").await;
+        let status = house.runtime.ps(&house.app).await.unwrap();
+        let kept = status.iter().filter(|dyno| dyno.pid.is_some_and(|pid| leaders.contains(&pid)));
+        let kept: Vec<String> = kept.map(|dyno| dyno.dyno.to_string()).collect();
+        assert_eq!(kept, ["a.1"], "{how:?}");
+        // Config vars count, though they are written down nowhere.
+        let vars = [("PIN", "1234")].into_iter().collect();
+        deploy(&house, |app| app.config_vars = vars).await;
+        log.until("a.1]: Process exited with status 143").await;
+        let text: String = crate::killed::records(house.state()).iter().map(ToString::to_string).collect();
+        assert!(text.contains("fingerprint") && !text.contains("PIN") && !text.contains("1234"), "{text}");
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn dynos_of_an_app_that_is_not_deployed_again_are_removed_in_time() {
+    for how in How::all() {
+        let mut place = Place::new(how, APP);
+        place.start();
+        let leaders = place.leaders(2, "up").await;
+        place.kill();
+        let house = place.next(|options| options.adopt = Some(Duration::from_millis(100))).await;
+        eventually("they are gone", || !leaders.iter().any(|pid| runs(*pid))).await;
+        eventually("nothing is written down", || crate::killed::records(house.state()).is_empty()).await;
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_told_not_to_adopt_removes_them_first_and_one_that_ends_takes_them_with_it() {
+    for how in How::all() {
+        for adopt in [None, Some(Duration::from_secs(600))] {
+            let mut place = Place::new(how, APP);
+            place.start();
+            let leaders = place.leaders(2, "up").await;
+            let all: Vec<i32> = leaders.iter().flat_map(|pid| [vec![*pid], below(*pid)].concat()).collect();
+            place.kill();
+            let house = place.next(|options| options.adopt = adopt).await;
+            assert_eq!(house.runtime.waiting(), if adopt.is_some() { 2 } else { 0 });
+            assert_eq!(house.runtime.swept().dynos, if adopt.is_some() { 0 } else { 2 });
+            house.close().await;
+            assert!(!all.iter().any(|pid| runs(*pid)), "{how:?} {adopt:?}");
+        }
+    }
+}
