@@ -136,6 +136,11 @@ async fn with_preboot_an_old_dyno_that_dies_meanwhile_is_followed_at_once() {
     house.close().await;
 }
 
+/// No lease ends, so that a dyno is registered once.
+async fn long_leases() -> House {
+    House::open(|options| options.lease = Duration::from_secs(3600)).await
+}
+
 /// The app as it runs, with another web command and more of its dynos, to be deployed with care.
 fn another(house: &House, command: &str, formation: &str, how: Replacement) -> AppDefinition {
     let procfile = dyno_runtime::Procfile::parse(&format!("web: {command}\n")).unwrap();
@@ -161,7 +166,7 @@ const FAILED: &str = "heroku[api]: Deploy failed: web.";
 #[tokio::test]
 async fn a_deploy_with_preboot_whose_dynos_do_not_come_up_leaves_the_old_definition_current() {
     for broken in ["exit 1", "sleep 600"] {
-        let house = House::open(|_| {}).await;
+        let house = long_leases().await;
         let mut log = house.run(WEB, web(2)).await;
         let before = pids(&house, 2).await;
         registered(&house, 2).await;
@@ -194,7 +199,7 @@ async fn a_deploy_with_preboot_whose_dynos_do_not_come_up_leaves_the_old_definit
 
 #[tokio::test]
 async fn a_deploy_with_preboot_is_current_when_its_dynos_are_up() {
-    let house = House::open(|_| {}).await;
+    let house = long_leases().await;
     let mut log = house.run(WEB, web(2)).await;
     let before = pids(&house, 2).await;
     registered(&house, 2).await;
@@ -226,7 +231,7 @@ async fn a_deploy_with_preboot_is_current_when_its_dynos_are_up() {
 #[tokio::test]
 async fn a_rolling_deploy_that_fails_says_how_many_dynos_it_has_replaced_and_the_one_that_failed_comes_back()
 {
-    let house = House::open(|_| {}).await;
+    let house = long_leases().await;
     let mut log = house.run(WEB, web(3)).await;
     let before = pids(&house, 3).await;
     registered(&house, 3).await;
