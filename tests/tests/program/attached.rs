@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     os::unix::{net::UnixStream, process::ExitStatusExt as _},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -82,6 +82,65 @@ fn on_a_terminal_bash_is_as_at_home() {
         assert_eq!(sitting.ended().code(), Some(7), "{}", sitting.seen());
         nothing_runs(&busbar);
     }
+}
+
+/// At level `user`, which is not for root; `None` where there are no user namespaces.
+fn of_somebody_who_is_not_root() -> Option<Busbar> {
+    let place = Place::new();
+    let directory = place.app_with("worker: exec sleep 6000");
+    fs::create_dir(place.path("run")).unwrap();
+    fs::copy(crate::binary::busbar(), place.path("busbar")).unwrap();
+    let mut command = if rustix::process::geteuid().is_root() {
+        let own = Command::new("chown").args(["-R", "65534:65534"]).arg(place.directory.path()).status();
+        assert!(own.unwrap().success());
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(place.path("busbar"));
+        command
+    } else {
+        Command::new(place.path("busbar"))
+    };
+    command.arg("up").arg(directory).args([
+        "--app",
+        &place.app,
+        "--listen",
+        "127.0.0.1:0",
+        "--isolation",
+        "user",
+    ]);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", place.directory.path());
+    command
+        .env("XDG_RUNTIME_DIR", place.path("run"))
+        .arg(format!("--admin=unix:{}", place.admin().display()));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if fs::read_to_string("/proc/sys/user/max_user_namespaces").is_ok_and(|most| most.trim() == "0") {
+        skipped("this machine has no user namespaces");
+        return None;
+    }
+    Some(Busbar::start(place, command))
+}
+
+#[test]
+fn somebody_who_is_not_root_has_dynos_with_terminals_and_pipes_too() {
+    let Some(busbar) = of_somebody_who_is_not_root() else { return };
+    let mut sitting = Sitting::at(&busbar, &["PS1='> ' exec bash --norc --noprofile -i"]);
+    sitting.shows("> ");
+    sitting.types("tty; stty size; id -un; echo by-name > $(tty)\r");
+    sitting.shows("/dev/pts/0\r\n33 101\r\ndyno\r\nby-name\r\n");
+    sitting.types("sleep 1003\r");
+    sitting.shows("1003\r\n");
+    sitting.types("\x1a");
+    sitting.shows("Stopped");
+    sitting.types("fg\r");
+    sitting.shows("sleep 1003\r\n");
+    sitting.types("\x03");
+    sitting.shows("^C");
+    sitting.shows("> ");
+    sitting.types("exit 4\r");
+    assert_eq!(sitting.ended().code(), Some(4), "{}", sitting.seen());
+    let mut client = start(&busbar, &["--", "cat"]);
+    client.stdin.take().unwrap().write_all(b"passes").unwrap();
+    assert_eq!(client.wait_with_output().unwrap().stdout, b"passes");
+    nothing_runs(&busbar);
 }
 
 #[test]
