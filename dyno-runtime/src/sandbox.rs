@@ -14,6 +14,7 @@
 //! - [`first`]: the first process, which buries the others and tells how the app ended.
 //! - [`sys`]: the system calls that no crate offers safely.
 
+mod allow_list;
 pub(crate) mod content;
 pub(crate) mod disk;
 pub(crate) mod first;
