@@ -70,8 +70,8 @@ async fn run(directory: &Path, options: RuntimeOptions) -> Result<(), Box<dyn st
     };
     registry.put_app(record, None).await?;
     let runtime = Runtime::start(options, registry).await?;
-    println!("swept {} dynos", runtime.swept().dynos);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    println!("swept {} dynos", runtime.swept().dynos);
     runtime.deploy(app).await?;
     let (before, mut tail) = runtime.logs(&name, usize::MAX)?;
     let show = async {

@@ -1,12 +1,18 @@
 //! Dynos that go on.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use dyno_runtime::Phase;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    killed::{How, Place, all_run, below, deploy},
-    support::{eventually, runs},
+    killed::{How, Place, all_run, below, deploy, leader, records},
+    support::{eventually, runs, supervise},
 };
 
 const APP: &str = "web: exec python3 -u -m http.server $PORT\nworker: exec sleep 600\n";
@@ -68,7 +74,7 @@ async fn a_dyno_that_nobody_wants_any_more_is_stopped_and_one_of_another_definit
         let vars = [("PIN", "1234")].into_iter().collect();
         deploy(&house, |app| app.config_vars = vars).await;
         log.until("a.1]: Process exited with status 143").await;
-        let text: String = crate::killed::records(house.state()).iter().map(ToString::to_string).collect();
+        let text: String = records(house.state()).iter().map(ToString::to_string).collect();
         assert!(text.contains("fingerprint") && !text.contains("PIN") && !text.contains("1234"), "{text}");
         house.close().await;
     }
@@ -83,7 +89,7 @@ async fn dynos_of_an_app_that_is_not_deployed_again_are_removed_in_time() {
         place.kill();
         let house = place.next(|options| options.adopt = Some(Duration::from_millis(100))).await;
         eventually("they are gone", || !leaders.iter().any(|pid| runs(*pid))).await;
-        eventually("nothing is written down", || crate::killed::records(house.state()).is_empty()).await;
+        eventually("nothing is written down", || records(house.state()).is_empty()).await;
         house.close().await;
     }
 }
@@ -103,5 +109,54 @@ async fn a_runtime_that_is_told_not_to_adopt_removes_them_first_and_one_that_end
             house.close().await;
             assert!(!all.iter().any(|pid| runs(*pid)), "{how:?} {adopt:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn somebody_who_is_not_root_adopts_dynos_too() {
+    for level in ["user", "plain"] {
+        let place = tempfile::tempdir().unwrap();
+        let (app, state) = (place.path().join("app"), place.path().join("state"));
+        for directory in [place.path(), &app, &state] {
+            fs::create_dir_all(directory).unwrap();
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        fs::write(app.join("Procfile"), "worker: echo begun; exec sleep 600\n").unwrap();
+        let program = place.path().join("supervise");
+        fs::copy(supervise(), &program).unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(&state, Some(65534), Some(65534)).unwrap();
+        }
+        let instance = format!("test-adopt-{level}-{}", std::process::id());
+        let log = |nth: u32| fs::read_to_string(place.path().join(format!("log.{nth}"))).unwrap_or_default();
+        let start = |nth: u32| {
+            let mut command = Command::new(&program);
+            if is_root {
+                command.uid(65534).gid(65534);
+            }
+            command.args([app.as_os_str(), state.as_os_str(), "off".as_ref(), instance.as_ref()]);
+            command.args([level, "host"]).current_dir("/");
+            command
+                .stdout(fs::File::create(place.path().join(format!("log.{nth}"))).unwrap())
+                .spawn()
+                .unwrap()
+        };
+        let up = || records(&state).iter().any(|record| record["life"]["stage"] == "up");
+
+        let mut first = start(1);
+        eventually("it is up and heard", || up() && log(1).contains("]: begun\n")).await;
+        let first_process = leader(&records(&state)[0]).unwrap();
+        first.kill().unwrap();
+        first.wait().unwrap();
+        assert!(runs(first_process), "{level}");
+        let mut second = start(2);
+        eventually("the second one is there", || log(2).contains("swept 0 dynos")).await;
+        kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
+        second.wait().unwrap();
+        let said = log(2);
+        assert!(said.contains("]: Process exited with status 143"), "{level}: {said}");
+        assert!(!said.contains("Starting process"), "{level}: {said}");
+        assert!(!runs(first_process) && records(&state).is_empty(), "{level}");
     }
 }
