@@ -60,7 +60,7 @@ async fn a_dyno_that_nobody_wants_any_more_is_stopped_and_one_of_another_definit
         let leaders = place.leaders(3, "up").await;
         place.kill();
         let command = "a: exec sleep 600\nb: exec sleep 601\n";
-        std::fs::write(place.directory.path().join("Procfile"), command).unwrap();
+        fs::write(place.directory.path().join("Procfile"), command).unwrap();
         let house = place.next(|_| {}).await;
         let mut log = deploy(&house, |_| {}).await;
         log.until("c.1]: Process exited with status 143").await;

@@ -6,7 +6,7 @@ use dyno_runtime::{Phase, supervise::Milestone};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    killed::{How, Place, deploy},
+    killed::{How, Place, all_run, deploy},
     support::{House, eventually},
 };
 
@@ -116,12 +116,12 @@ async fn f9_a_pid_that_belongs_to_another_process_now_is_refused_and_nobody_is_s
         place.start();
         let leader = place.leaders(1, "up").await[0];
         place.kill();
-        // The dyno is gone, and its pid is that of a process which began at another time.
-        let mut other = std::process::Command::new("setsid").args(["sleep", "600"]).spawn().unwrap();
-        let comm = format!("/proc/{}/comm", other.id());
-        eventually("it leads a session", || fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n"))
-            .await;
-        place.rewrite(|record| record["leader"]["pid"] = other.id().into());
+        // The dyno is gone, and its pid is that of another dyno's first process, which holds files as it did.
+        let mut neighbour = Place::new(how, "worker: exec sleep 600\n");
+        neighbour.start();
+        let other = neighbour.leaders(1, "up").await[0];
+        let others = [vec![other], crate::killed::below(other)].concat();
+        place.rewrite(|record| record["leader"]["pid"] = other.into());
         for pid in crate::killed::below(leader).into_iter().chain([leader]) {
             let _gone = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
         }
@@ -130,9 +130,9 @@ async fn f9_a_pid_that_belongs_to_another_process_now_is_refused_and_nobody_is_s
         log.until("worker.1]: State changed from up to crashed").await;
         log.until("worker.1]: State changed from starting to up").await;
         house.close().await;
-        assert!(other.try_wait().unwrap().is_none(), "{how:?}: another process was killed");
-        other.kill().unwrap();
-        other.wait().unwrap();
+        assert!(others.len() == 2 && all_run(&others), "{how:?}: another process was killed");
+        neighbour.kill();
+        neighbour.next(|options| options.adopt = None).await.close().await;
     }
 }
 
