@@ -268,6 +268,7 @@ impl Busbar {
     pub(crate) fn left_nothing(&self) {
         let app = &self.place.app;
         assert_eq!(processes_of(app), [] as [i32; 0], "processes of {app}");
+        assert_eq!(first_processes_of(app), [] as [i32; 0], "first processes of {app}");
         assert_eq!(groups_of(app), [] as [PathBuf; 0], "control groups of {app}");
         assert!(!self.place.admin().exists(), "the admin socket is left");
     }
@@ -316,9 +317,10 @@ impl Drop for Busbar {
     }
 }
 
-/// Kills what carries the mark of the app's dynos, and removes its groups and its state.
+/// Kills what carries the mark of the app's dynos and their first processes, and removes its groups and its state.
 fn clean(place: &Place) {
-    for pid in processes_of(&place.app).into_iter().filter_map(Pid::from_raw) {
+    let all = processes_of(&place.app).into_iter().chain(first_processes_of(&place.app));
+    for pid in all.filter_map(Pid::from_raw) {
         let _gone = kill_process(pid, Signal::KILL);
     }
     for group in groups_of(&place.app) {
@@ -355,6 +357,16 @@ pub(crate) fn processes_of(app: &str) -> Vec<i32> {
     };
     let all = fs::read_dir("/proc").expect("/proc").flatten();
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(carries).collect()
+}
+
+/// The first processes of the app's dynos: they carry no mark, and each holds the file where it tells how its dyno ended.
+pub(crate) fn first_processes_of(app: &str) -> Vec<i32> {
+    let below = format!("/{app}/dynos/");
+    let holds = |pid: &i32| {
+        fs::read_link(format!("/proc/{pid}/fd/3")).is_ok_and(|file| file.to_string_lossy().contains(&below))
+    };
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(holds).collect()
 }
 
 /// The control groups of the app's runtime, in all hierarchies.
