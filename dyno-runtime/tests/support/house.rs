@@ -164,19 +164,51 @@ impl House {
         hierarchies.map(of).filter(|group| group.exists()).collect()
     }
 
+    /// The files that say which numbers its dynos have. Without a number there is neither a user nor an interface: these are
+    /// removed first.
+    pub(crate) fn numbers(&self) -> Vec<PathBuf> {
+        let boots = fs::read_dir("/run/busbar/numbers").into_iter().flatten().flatten();
+        let files = boots.flat_map(|boot| fs::read_dir(boot.path()).into_iter().flatten().flatten());
+        let own = |file: &PathBuf| fs::read_to_string(file).unwrap_or_default().contains(&self.instance);
+        files.map(|file| file.path()).filter(own).collect()
+    }
+
     /// Stops everything and looks for what should be gone.
     pub(crate) async fn close(self) {
         tokio::time::timeout(LONG, self.runtime.shutdown()).await.expect("shutdown takes too long");
         assert_eq!(fs::read_dir(self.state.path().join("dynos")).unwrap().count(), 0, "records are left");
         let scratch = self.state.path().join("scratch").join(&self.instance);
         assert_eq!(fs::read_dir(&scratch).into_iter().flatten().count(), 0, "what dynos wrote is left");
-        // What has no number any more has no interface either: that is removed first.
-        let boots = fs::read_dir("/run/busbar/numbers").into_iter().flatten().flatten();
-        for number in boots.flat_map(|boot| fs::read_dir(boot.path()).into_iter().flatten().flatten()) {
-            let of = fs::read_to_string(number.path()).unwrap_or_default();
-            assert!(!of.contains(&self.instance), "{} is left", number.path().display());
-        }
+        assert_eq!(self.numbers(), Vec::<PathBuf>::new(), "numbers, and what goes with them, are left");
         assert_eq!(self.groups(), Vec::<PathBuf>::new(), "control groups are left");
+    }
+}
+
+impl Drop for House {
+    /// A test has failed: nothing that its dynos hold is worth waiting for.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let records = fs::read_dir(self.state.path().join("dynos")).into_iter().flatten().flatten();
+        let leader = |record: fs::DirEntry| -> Option<i64> {
+            let record: serde_json::Value = serde_json::from_slice(&fs::read(record.path()).ok()?).ok()?;
+            record.get("leader")?.get("pid")?.as_i64()
+        };
+        let leaders: Vec<i64> = records.filter_map(leader).collect();
+        let mark = format!("BUSBAR_DYNO_INSTANCE={}/", self.instance);
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Ok(pid) = process.file_name().to_string_lossy().parse::<i32>() else { continue };
+            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            let is_own = String::from_utf8_lossy(&environment).contains(&mark);
+            let is_first = leaders.contains(&i64::from(pid))
+                && fs::read_to_string(process.path().join("comm")).is_ok_and(|name| name == "dyno-init\n");
+            if (is_own || is_first)
+                && let Some(pid) = rustix::process::Pid::from_raw(pid)
+            {
+                let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
     }
 }
 
