@@ -157,8 +157,8 @@ async fn what_is_typed_interrupts_and_suspends_and_a_new_size_is_told() {
         type_in("jobs\n").await;
         shown(&terminal, Some("[1]+  Stopped")).await;
         type_in("fg\n").await;
-        // The shell gives the terminal to the job before it says so.
         shown(&terminal, Some("sleep 1001\r\n")).await;
+        eventually("it sleeps again", || states("sleep 1001") == "S").await;
         type_in("\x03").await;
         shown(&terminal, Some("^C")).await;
         eventually("it sleeps no more", || !runs("sleep 1001")).await;
@@ -172,11 +172,21 @@ async fn what_is_typed_interrupts_and_suspends_and_a_new_size_is_told() {
     }
 }
 
+/// The states of the processes that have these arguments.
+fn states(arguments: &str) -> String {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let state = |entry: fs::DirEntry| {
+        let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
+        let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+        let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+        (line.trim_end() == arguments).then(|| stat.rsplit_once(") ")?.1.chars().next()).flatten()
+    };
+    all.filter_map(state).collect()
+}
+
 /// Whether a process has these arguments.
 fn runs(arguments: &str) -> bool {
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let has = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
-    all.map(has).any(|line| String::from_utf8_lossy(&line).replace('\0', " ").trim_end() == arguments)
+    !states(arguments).is_empty()
 }
 
 #[tokio::test]

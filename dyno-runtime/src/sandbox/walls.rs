@@ -105,6 +105,7 @@ impl Walls {
         let (root, old_roots) = place_for_root(state, kept);
         let skeleton = Skeleton::make(root, &sandbox.stack, places)?;
         let scratch = sandbox.scratch.clone().unwrap_or_else(default_scratch).join(&options.instance);
+        keeps_its_state(state, &scratch)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&scratch)?;
         forget_others(&scratch, kept)?;
         let cabled = level == Isolation::Full && sandbox.network != Network::Host;
@@ -227,6 +228,18 @@ fn place_for_root(state: &Path, kept: &[Quarters]) -> (PathBuf, Vec<PathBuf>) {
     (state.join(format!("root-{:08x}", fastrand::u32(..))), old)
 }
 
+/// Where dynos write is emptied when a runtime starts.
+fn keeps_its_state(state: &Path, scratch: &Path) -> io::Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if !real(state).starts_with(real(scratch)) {
+        return Ok(());
+    }
+    let (state, scratch) = (state.display(), scratch.display());
+    Err(io::Error::other(format!(
+        "what dynos write goes to {scratch}, where the runtime has its state ({state}); give it another directory"
+    )))
+}
+
 /// Removes what dynos had that nobody knows any more: what they wrote, and their numbers. A runtime can be killed between
 /// taking something and writing it down.
 fn forget_others(scratch: &Path, kept: &[Quarters]) -> io::Result<()> {
@@ -265,4 +278,23 @@ fn default_scratch() -> PathBuf {
     let home = || std::env::home_dir().map(|home| home.join(".local/state"));
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     state.or_else(home).unwrap_or_else(std::env::temp_dir).join("busbar")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_does_not_empty_the_directory_of_its_own_state() {
+        let place = tempfile::tempdir().unwrap();
+        let (one, other) = (place.path().join("shop"), place.path().join("shop-2"));
+        std::fs::create_dir(&one).unwrap();
+        std::os::unix::fs::symlink(&one, place.path().join("link")).unwrap();
+        keeps_its_state(&one, &other).unwrap();
+        keeps_its_state(&one, &one.join("scratch")).unwrap();
+        for scratch in [one.clone(), place.path().to_owned(), place.path().join("link")] {
+            let refused = keeps_its_state(&one, &scratch).unwrap_err().to_string();
+            assert!(refused.contains("give it another directory"), "{refused}");
+        }
+    }
 }

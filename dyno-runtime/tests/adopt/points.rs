@@ -30,13 +30,15 @@ fn then(milestone: Milestone) -> Then {
     }
 }
 
-/// The first processes whose dynos are written down in this state directory: each holds a file there.
+/// The first processes whose dynos are written down in this state directory: each holds a file there, as a runtime may too.
 fn first_processes(state: &Path) -> Vec<i32> {
     let pids =
         fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let holds =
         |pid: &i32| fs::read_link(format!("/proc/{pid}/fd/3")).is_ok_and(|file| file.starts_with(state));
-    pids.filter(holds).collect()
+    let is_first =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "dyno-init\n");
+    pids.filter(|pid| is_first(pid) && holds(pid)).collect()
 }
 
 /// How many dynos are up and how many there are at all.

@@ -359,14 +359,18 @@ pub(crate) fn processes_of(app: &str) -> Vec<i32> {
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(carries).collect()
 }
 
-/// The first processes of the app's dynos: they carry no mark, and each holds the file where it tells how its dyno ended.
+/// The first processes of the app's dynos: they carry no mark, and each holds the file where it tells how its dyno ended, as
+/// a runtime may too.
 pub(crate) fn first_processes_of(app: &str) -> Vec<i32> {
     let below = format!("/{app}/dynos/");
     let holds = |pid: &i32| {
         fs::read_link(format!("/proc/{pid}/fd/3")).is_ok_and(|file| file.to_string_lossy().contains(&below))
     };
+    let is_first =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "dyno-init\n");
     let all = fs::read_dir("/proc").expect("/proc").flatten();
-    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(holds).collect()
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| is_first(pid) && holds(pid)).collect()
 }
 
 /// The control groups of the app's runtime, in all hierarchies.
