@@ -204,9 +204,10 @@ fn hold(path: &PathBuf) -> io::Result<fs::File> {
     Ok(file)
 }
 
-/// A core dump would hold the config vars.
+/// A core dump would hold the config vars. One byte is too little for a file, and where dumps go to a program
+/// (`core_pattern` is a pipe) it is the limit that keeps the program from being started: with 0 it would be (core(5)).
 fn forbid_core_dumps() -> io::Result<()> {
-    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
+    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) })?)
 }
 
 fn invalid(why: &'static str) -> io::Error {

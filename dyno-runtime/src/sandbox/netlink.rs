@@ -46,6 +46,16 @@ impl Message {
         self.measure();
     }
 
+    /// Has the kernel acknowledge the request that was begun last. Of several that are carried out together only that one may
+    /// be acknowledged: the answers come in their order, those for the first ones also when a later one fails and nothing is
+    /// carried out. What fails is always answered.
+    pub(super) fn acknowledged(&mut self) {
+        let flags = self.start + 6;
+        let old =
+            self.bytes.get(flags..).and_then(<[u8]>::first_chunk).map_or(0, |old| u16::from_ne_bytes(*old));
+        self.overwrite(flags, &(old | ACK).to_ne_bytes());
+    }
+
     /// Appends fixed fields.
     pub(super) fn fields(mut self, fields: &[u8]) -> Self {
         self.push(fields);

@@ -21,6 +21,14 @@ pub(crate) const PREFIX: &str = "busbar";
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// Addresses that only mean something on one cable, such as a cloud's metadata service with its passwords.
 pub(crate) const LINK_LOCAL: (Ipv4Addr, u8) = (Ipv4Addr::new(169, 254, 0, 0), 16);
+/// Such services at other addresses: Azure's, Alibaba's, Oracle's.
+pub(crate) const METADATA: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
+/// Those of them that are name servers, too: Google's, Amazon's, Azure's.
+pub(crate) const RESOLVERS: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(169, 254, 169, 253), Ipv4Addr::new(168, 63, 129, 16)];
+/// Where a name server is asked.
+pub(crate) const DOMAIN: u16 = 53;
 
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
@@ -99,26 +107,46 @@ fn inside(spec: &NetworkSpec) -> io::Result<()> {
     let index = here.index("eth0")?;
     // The loopback is the first interface of every namespace.
     here.ask(&Message::new(NEW_LINK, ACK).fields(&link(1, UP)))?;
+    without_ipv6()?;
     set_up(&here, index, false)?;
     add_address(&here, index, spec.address)?;
     add_route(&here, index, &Route { to: Some(GATEWAY), ..Route::default() })?;
     if spec.outbound {
         add_route(&here, index, &Route { by: Some(GATEWAY), ..Route::default() })?;
     }
-    filter(spec.dynos)
+    filter(spec)
 }
 
-/// Answers may go to the machine, calls may not; nothing goes to other dynos.
-fn filter((dynos, length): (Ipv4Addr, u8)) -> io::Result<()> {
+/// Answers may go to the machine, calls may not; nothing goes to other dynos, and to the world only what may go there: without
+/// a route, a socket that is bound to the interface sends to any address.
+fn filter(spec: &NetworkSpec) -> io::Result<()> {
     let (local, local_length) = LINK_LOCAL;
     let to_machine = Expr::For(local, local_length);
-    let rules: [&[Expr]; 4] = [
-        &[Expr::ToInterface("lo\0", true), Expr::Accept],
-        &[to_machine, Expr::Tcp(false), Expr::Drop],
-        &[to_machine, Expr::Tcp(true), Expr::Opens, Expr::Drop],
-        &[Expr::For(dynos, length), Expr::Drop],
-    ];
+    let mut rules = vec![vec![Expr::ToInterface("lo\0", true), Expr::Accept]];
+    if spec.outbound {
+        rules.extend(RESOLVERS.map(|one| vec![Expr::For(one, 32), Expr::ToPort(DOMAIN), Expr::Accept]));
+    }
+    rules.push(vec![to_machine, Expr::Tcp(false), Expr::Drop]);
+    rules.push(vec![to_machine, Expr::Tcp(true), Expr::Opens, Expr::Drop]);
+    if spec.outbound {
+        let (dynos, length) = spec.dynos;
+        rules.push(vec![Expr::For(dynos, length), Expr::Drop]);
+        rules.extend(METADATA.map(|one| vec![Expr::For(one, 32), Expr::Drop]));
+    } else {
+        rules.push(vec![to_machine, Expr::Accept]);
+        rules.push(vec![Expr::Drop]);
+    }
+    let rules: Vec<&[Expr]> = rules.iter().map(Vec::as_slice).collect();
     Table::first(PREFIX).chain("filter", Hook::Output, 0, &rules).install()
+}
+
+/// Nobody filters IPv6, and without an address a socket can still say that it has one.
+fn without_ipv6() -> io::Result<()> {
+    match std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1") {
+        // The machine has none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// The fixed fields of a message about an interface.
@@ -141,9 +169,11 @@ fn set_up(netlink: &Netlink, index: u32, passes_on: bool) -> io::Result<()> {
     let inet = |m: Message| {
         m.with(FORWARDING, &u32::from(passes_on).to_ne_bytes()).with(RP_FILTER, &1u32.to_ne_bytes())
     };
+    let has_ipv6 = std::path::Path::new("/proc/sys/net/ipv6/conf").exists();
+    let inet6 = |m: Message| if has_ipv6 { m.nest(INET6, |m| m.with(8, &NO_ADDRESS)) } else { m };
     let settings = Message::new(NEW_LINK, ACK)
         .fields(&link(index, 0))
-        .nest(26, |m| m.nest(u16::from(INET), |m| m.nest(1, inet)).nest(INET6, |m| m.with(8, &NO_ADDRESS)));
+        .nest(26, |m| inet6(m.nest(u16::from(INET), |m| m.nest(1, inet))));
     netlink.ask(&settings)?;
     netlink.ask(&Message::new(NEW_LINK, ACK).fields(&link(index, UP)))
 }

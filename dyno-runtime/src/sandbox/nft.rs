@@ -5,7 +5,7 @@
 
 use std::{io, net::Ipv4Addr};
 
-use super::netlink::{ACK, APPEND, CREATE, EXCL, Message, Netlink};
+use super::netlink::{APPEND, CREATE, EXCL, Message, Netlink};
 
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
@@ -48,6 +48,8 @@ pub(super) enum Expr {
     Tcp(bool),
     /// It asks for a new TCP connection.
     Opens,
+    /// It is for this port.
+    ToPort(u16),
     /// It belongs to a connection that was opened the other way.
     Answers,
     /// It goes no further.
@@ -79,7 +81,7 @@ impl Table {
 
     /// Only the removal of a table, which has to be there.
     pub(super) fn removal(name: &str) -> Self {
-        Self::batch(name, &[(DELETE_TABLE, ACK)])
+        Self::batch(name, &[(DELETE_TABLE, 0)])
     }
 
     fn batch(name: &str, deeds: &[(u16, u16)]) -> Self {
@@ -115,7 +117,7 @@ impl Table {
             .with(5, &1u32.to_be_bytes())
             .with(7, format!("{kind}\0").as_bytes());
         for rule in rules {
-            self.begin(NEW_RULE, CREATE | APPEND | ACK);
+            self.begin(NEW_RULE, CREATE | APPEND);
             self.name_it();
             let batch = std::mem::take(&mut self.batch);
             self.batch = batch
@@ -130,6 +132,7 @@ impl Table {
     /// # Errors
     /// What the kernel says; "not supported" when it has no such filter.
     pub(super) fn install(mut self) -> io::Result<()> {
+        self.batch.acknowledged();
         self.batch.next(BATCH_END, 0);
         self.batch.push(&[0, 0, 0, 10]);
         Netlink::netfilter()?.ask(&self.batch)
@@ -151,6 +154,7 @@ impl Expr {
             Self::Tcp(is) => compare(meta(message, 16), is, &[6]),
             // SYN (2) without ACK (16), in the flags of the TCP header.
             Self::Opens => compare(masked(payload(message, 2, 13, 1), &[0x12]), true, &[0x02]),
+            Self::ToPort(port) => compare(payload(message, 2, 2, 2), true, &port.to_be_bytes()),
             Self::Answers => {
                 // Established (2) or related (4); the state is a number of this machine's.
                 let state = element(message, "ct", |m| m.with(1, &REGISTER).with(2, &0u32.to_be_bytes()));
@@ -203,4 +207,38 @@ fn network_is(message: Message, network: Ipv4Addr, length: u8) -> Message {
     let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
     let network = network.to_bits() & mask;
     compare(masked(message, &mask.to_be_bytes()), true, &network.to_be_bytes())
+}
+
+#[cfg(test)]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+mod tests {
+    use super::*;
+
+    /// In a network namespace of its own.
+    fn apart(check: impl FnOnce() + Send + 'static) {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root has a packet filter");
+            return;
+        }
+        let within = move || {
+            #[expect(unsafe_code, reason = "a namespace for this thread alone")]
+            // SAFETY: the thread shares no descriptor with anybody that would mean something else in another network.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
+            check();
+        };
+        std::thread::spawn(within).join().unwrap();
+    }
+
+    #[test]
+    fn rules_of_which_the_last_one_fails_are_not_taken_for_installed() {
+        apart(|| {
+            let good: &[&[Expr]] = &[&[Expr::Tcp(true), Expr::Drop], &[Expr::Accept]];
+            let half = Table::first("half").chain("filter", Hook::Output, 0, good);
+            let refused = half.chain("no such kind", Hook::Output, 0, good).install();
+            assert!(refused.unwrap_err().raw_os_error().is_some());
+            assert!(Table::removal("half").install().is_err(), "nothing of it is there");
+            Table::first("whole").chain("filter", Hook::Output, 0, good).install().unwrap();
+            Table::removal("whole").install().unwrap();
+        });
+    }
 }

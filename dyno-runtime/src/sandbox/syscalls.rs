@@ -61,7 +61,7 @@ const ALLOWED: &[i64] = &[
     c::SYS_timerfd_settime, c::SYS_timerfd_gettime,
     // Waiting and talking.
     c::SYS_ppoll, c::SYS_pselect6, c::SYS_epoll_create1, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_pwait2, c::SYS_eventfd2,
-    c::SYS_pipe2, c::SYS_socketpair, c::SYS_bind, c::SYS_listen, c::SYS_accept, c::SYS_accept4, c::SYS_connect, c::SYS_getsockname,
+    c::SYS_pipe2, c::SYS_bind, c::SYS_listen, c::SYS_accept, c::SYS_accept4, c::SYS_connect, c::SYS_getsockname,
     c::SYS_getpeername, c::SYS_sendto, c::SYS_recvfrom, c::SYS_sendmsg, c::SYS_recvmsg, c::SYS_sendmmsg, c::SYS_recvmmsg, c::SYS_shutdown,
     c::SYS_setsockopt, c::SYS_getsockopt, c::SYS_io_setup, c::SYS_io_destroy, c::SYS_io_submit, c::SYS_io_cancel, c::SYS_io_getevents,
     // The machine, as far as it may be known.
@@ -128,7 +128,7 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn allowed() -> BTreeSet<u32> {
     // Only what the second filter looks at more closely.
-    let closely = [c::SYS_clone, c::SYS_socket, c::SYS_ioctl, c::SYS_personality];
+    let closely = [c::SYS_clone, c::SYS_socket, c::SYS_socketpair, c::SYS_ioctl, c::SYS_personality];
     let all = ALLOWED.iter().chain(ALLOWED_HERE).chain(&closely);
     all.filter_map(|call| u32::try_from(*call).ok()).collect()
 }
@@ -154,6 +154,9 @@ fn refused() -> Result<Rules, seccompiler::BackendError> {
         SeccompCondition::new(2, Width::Dword, Is::Ne, number(c::NETLINK_ROUTE))?,
     ];
     refuse(c::SYS_socket, other_netlink)?;
+    // For any other family the kernel loads its module before it says that there are no pairs.
+    let no_pairs = SeccompCondition::new(0, Width::Dword, Is::Ne, number(c::AF_UNIX))?;
+    refuse(c::SYS_socketpair, vec![no_pairs])?;
     // Linux as it is, without tricks of older ABIs; only asking is allowed.
     let usual = [0, 0xffff_ffff];
     let other = usual.map(|persona| SeccompCondition::new(0, Width::Dword, Is::Ne, persona));

@@ -7,7 +7,7 @@
 use std::{fs, io, net::Ipv4Addr};
 
 use super::{
-    network::{LINK_LOCAL, PREFIX},
+    network::{DOMAIN, LINK_LOCAL, METADATA, PREFIX, RESOLVERS},
     nft::{Expr, Hook, Table},
 };
 
@@ -75,13 +75,15 @@ fn rules(table: &str, (dynos, length): (Ipv4Addr, u8)) -> Table {
     let (local, local_length) = LINK_LOCAL;
     let itself: [&[Expr]; 2] =
         [&[from, Expr::Tcp(false), Expr::Drop], &[from, Expr::Tcp(true), Expr::Opens, Expr::Drop]];
-    let through: [&[Expr]; 5] = [
-        &[from, Expr::For(dynos, length), Expr::Drop],
-        &[from, Expr::For(local, local_length), Expr::Drop],
-        &[from, Expr::Accept],
-        &[to, Expr::Answers, Expr::Accept],
-        &[to, Expr::Drop],
-    ];
+    // Also to those of another runtime, which may be in another network.
+    let mut through = vec![vec![from, to, Expr::Drop], vec![from, Expr::For(dynos, length), Expr::Drop]];
+    through.extend(RESOLVERS.map(|one| vec![from, Expr::For(one, 32), Expr::ToPort(DOMAIN), Expr::Accept]));
+    through.push(vec![from, Expr::For(local, local_length), Expr::Drop]);
+    through.extend(METADATA.map(|one| vec![from, Expr::For(one, 32), Expr::Drop]));
+    through.push(vec![from, Expr::Accept]);
+    through.push(vec![to, Expr::Answers, Expr::Accept]);
+    through.push(vec![to, Expr::Drop]);
+    let through: Vec<&[Expr]> = through.iter().map(Vec::as_slice).collect();
     Table::new(table)
         .chain("filter", Hook::Input, 0, &itself)
         .chain("filter", Hook::Forward, 0, &through)

@@ -234,7 +234,7 @@ async fn f29_system_calls_that_reach_into_the_kernel_are_refused() {
     let calls = calls.map(|name| format!("syscall={name}"));
     let mut wanted: Vec<&str> = calls.iter().map(String::as_str).collect();
     // AF_VSOCK, AF_PACKET, AF_ALG, AF_NETLINK for anything but routes would be 40, 17, 38.
-    wanted.extend(["new_user", "tiocsti", "family=40", "family=17", "family=38", "raw"]);
+    wanted.extend(["new_user", "tiocsti", "family=40", "family=17", "family=38", "raw", "pair=2", "pair=30"]);
     let refused = attempts(&house, &wanted).await;
     all_refused(&refused, &["EPERM"]);
     house.close().await;

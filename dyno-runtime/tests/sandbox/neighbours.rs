@@ -68,6 +68,20 @@ async fn f32_a_dyno_reaches_neither_another_dyno_nor_the_machine_nor_the_runtime
 }
 
 #[tokio::test]
+async fn f32_a_dyno_that_may_call_nobody_sends_nothing_by_its_cable_but_answers() {
+    if !root() {
+        return;
+    }
+    let house = full_house().await;
+    let tries =
+        ["send=192.0.2.1", "send=255.255.255.255", "send=169.254.1.1", "send6=2001:db8::5", "send6=fe80::5"];
+    let tried = attempts(&house, &tries).await;
+    // A filter that drops says so; without IPv6 there is no way to anywhere.
+    all_refused(&tried, &["EPERM", "ENETUNREACH"]);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn f33_each_dyno_has_every_port_for_itself() {
     if !root() {
         return;

@@ -61,6 +61,23 @@ impl Drop for Net {
     }
 }
 
+/// A runtime that stops its dynos and ends, also when the test fails.
+struct Supervisor(Child);
+
+impl Supervisor {
+    fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ended_already = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _reaped = self.0.wait();
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 #[tokio::test]
 async fn a_dyno_calls_the_world_by_nat_and_neither_the_machine_nor_a_metadata_service_nor_is_it_called() {
     if !root() {
@@ -79,20 +96,34 @@ async fn a_dyno_calls_the_world_by_nat_and_neither_the_machine_nor_a_metadata_se
         net.ip("link set lo up");
     }
     machine.ip("route add default via 192.0.2.2");
-    world.ip("addr add 169.254.169.254/32 dev w0");
+    for metadata in ["169.254.169.254", "168.63.129.16"] {
+        world.ip(&format!("addr add {metadata}/32 dev w0"));
+    }
     world.ip("route add 10.253.0.0/16 via 192.0.2.1");
     let _servers = [
         world.serve("192.0.2.2", 8000),
         world.serve("169.254.169.254", 8000),
+        world.serve("169.254.169.254", 53),
+        world.serve("168.63.129.16", 8000),
         machine.serve("192.0.2.1", 9000),
     ];
     eventually("the servers", || machine.reaches("192.0.2.2:8000") && world.reaches("192.0.2.1:9000")).await;
-    assert!(machine.reaches("169.254.169.254:8000"), "the machine itself may");
+    for own in ["169.254.169.254:8000", "168.63.129.16:8000", "169.254.169.254:53"] {
+        eventually("the machine itself may", || machine.reaches(own)).await;
+    }
 
     let (app, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(app.path().join("probe.py"), include_str!("probe.py")).unwrap();
-    let tries =
-        "connect=192.0.2.2:8000 connect=192.0.2.1:9000 connect=169.254.169.254:8000 connect=169.254.1.1:9000";
+    // At one of them there is a name server, too.
+    let there = ["192.0.2.2:8000", "169.254.169.254:53"];
+    let refused = [
+        "192.0.2.1:9000",
+        "169.254.169.254:8000",
+        "168.63.129.16:8000",
+        "169.254.1.1:9000",
+        "169.254.1.1:53",
+    ];
+    let tries = there.iter().chain(&refused).map(|at| format!("connect={at} ")).collect::<String>();
     fs::write(app.path().join("server.py"), SERVER).unwrap();
     let web = format!(
         "web: python3 probe.py {tries}; echo at $(hostname -I):$PORT; exec python3 server.py 0.0.0.0 $PORT\n"
@@ -101,8 +132,8 @@ async fn a_dyno_calls_the_world_by_nat_and_neither_the_machine_nor_a_metadata_se
     let instance = format!("test-out-{}", std::process::id());
     let mut command = machine.command(&supervise().display().to_string());
     command.arg(app.path()).arg(state.path()).args(["off", &instance, "full", "outbound"]);
-    let mut supervisor = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(supervisor.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut supervisor = Supervisor(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(supervisor.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut seen = vec![];
     for line in lines.by_ref() {
         let end = line.contains("to up") || line.contains("crashed") || line.contains("cannot be had");
@@ -112,20 +143,17 @@ async fn a_dyno_calls_the_world_by_nat_and_neither_the_machine_nor_a_metadata_se
         }
     }
     let said = |text: &str| seen.iter().any(|line| line.contains(text));
-    assert!(said("connect=192.0.2.2:8000: connected"), "{seen:#?}");
-    for refused in ["192.0.2.1:9000", "169.254.169.254:8000", "169.254.1.1:9000"] {
+    for reached in there {
+        assert!(said(&format!("connect={reached}: connected")), "{reached}: {seen:#?}");
+    }
+    for refused in refused {
         assert!(said(&format!("connect={refused}: TimeoutError")), "{refused}: {seen:#?}");
     }
     let at = seen.iter().find_map(|line| line.split_once("]: at ")).unwrap().1.replace(' ', "");
     assert!(machine.reaches(&at), "the router is there: {at}");
     assert!(!world.reaches(&at), "nobody else comes in: {at}");
 
-    rustix::process::kill_process(
-        rustix::process::Pid::from_child(&supervisor),
-        rustix::process::Signal::TERM,
-    )
-    .unwrap();
-    seen.extend(lines);
-    supervisor.wait().unwrap();
+    supervisor.stop();
+    drop(lines);
     assert!(!machine.reaches(&at));
 }

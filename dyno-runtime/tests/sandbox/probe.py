@@ -82,6 +82,35 @@ def family(number):
     return try_(deed)
 
 
+def pair(number):
+    def deed():
+        for one in socket.socketpair(int(number), socket.SOCK_STREAM, 0):
+            one.close()
+        return "made"
+    return try_(deed)
+
+
+def send(address):
+    """A datagram by the cable, whatever the routes say."""
+    def deed():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0\0")
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            return f"sent {sender.sendto(b'x', (address, 9))}"
+    return try_(deed)
+
+
+def send6(sender_address):
+    """The same by IPv6 to everybody on the cable, from an address that the dyno does not have."""
+    def deed():
+        eth0 = socket.if_nametoindex("eth0")
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+            sender.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
+            sender.bind((sender_address, 0, 0, eth0))
+            return f"sent {sender.sendto(b'x', ('ff02::1', 9, 0, eth0))}"
+    return try_(deed)
+
+
 def raw(_):
     def deed():
         socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
@@ -132,7 +161,7 @@ def tiocsti(_):
 
 
 ATTEMPTS = {
-    "write": write, "read": read, "create": create, "connect": connect, "unix": unix, "family": family, "raw": raw,
+    "write": write, "read": read, "create": create, "connect": connect, "unix": unix, "family": family, "raw": raw, "pair": pair, "send": send, "send6": send6,
     "mknod": mknod, "files": files, "status": status, "see": see, "kill": kill, "syscall": syscall,
     "new_user": new_user, "x32": x32, "tiocsti": tiocsti,
     "exists": lambda path: os.path.lexists(path),
