@@ -34,10 +34,10 @@ use crate::{
     init::{self, InitSpec, InitStep, Report},
     life::Exit,
     options::{InitProgram, Isolation},
-    process::Identity,
+    process::{Family, Identity},
     sandbox::{first, sys},
     stdio::{Stdio, Streams, Terminal},
-    supervise::{DieAt, Milestone},
+    supervise::{DieAt, KILL_LIMIT, Milestone},
 };
 
 /// `dyno-init` has no more time than this; its steps take milliseconds.
@@ -135,8 +135,13 @@ impl Embryo {
         self.process.pid.and_then(|pid| Identity::of(pid.as_raw_pid()))
     }
 
-    /// Gives the orders and waits until the command is executed. On failure the process is killed and reaped.
-    pub(crate) async fn launch(mut self, order: &LaunchOrder) -> Result<Launched, SpawnError> {
+    /// Gives the orders and waits until the command is executed. On failure nothing of the dyno's `family` is left: the
+    /// command can be about to be executed, by a process that nobody would find any more.
+    pub(crate) async fn launch(
+        mut self,
+        order: &LaunchOrder,
+        family: &Family,
+    ) -> Result<Launched, SpawnError> {
         let answer = tokio::time::timeout(LAUNCH_LIMIT, converse(&mut self.orders, order)).await;
         let (reports, master) = answer.ok().and_then(Result::ok).unwrap_or_default();
         let failed = reports.iter().find_map(|report| match report {
@@ -151,7 +156,14 @@ impl Embryo {
                 Err(source) => SpawnError::System { deed: "take over the terminal", source },
             },
         };
-        self.process.end().await;
+        self.process.dismiss().await;
+        // As long as it is not reaped, its session is the dyno's.
+        if !family.kill(KILL_LIMIT).await {
+            tracing::error!(
+                "processes of a dyno that did not start are still there {KILL_LIMIT:?} after SIGKILL"
+            );
+        }
+        self.process.reap();
         Err(failure)
     }
 

@@ -336,6 +336,32 @@ async fn config_vars_too_large_for_the_system_are_an_error_that_does_not_show_th
 }
 
 #[tokio::test]
+async fn a_launch_that_takes_too_long_leaves_no_process_that_goes_on_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let pids = ["first", "second"].map(|name| directory.path().join(name));
+    // A first process that never answers, and one below it that has no mark.
+    let script = format!(
+        "test -e {0} && exit; echo $$ > {0}; sleep 60 & echo $! > {1}; wait",
+        pids[0].display(),
+        pids[1].display()
+    );
+    let house = House::open(|options| {
+        options.cgroups = Enforcement::Off;
+        options.init.program = "/usr/bin/setsid".into();
+        options.init.arguments = ["sh", "-c", &script].map(Into::into).into();
+    })
+    .await;
+    let slow = RestartPolicy { base: LONG, ..RestartPolicy::default() };
+    let mut log = house.run("worker: true", |app| app.restart = slow).await;
+    log.until("did not answer as dyno-init").await;
+    for file in pids {
+        let pid = pid_in(&file).await;
+        assert!(!runs(pid), "{} runs on", file.display());
+    }
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_dyno_has_its_environment_and_three_files() {
     let house = House::open(|_| {}).await;
     // Without close-on-exec, as a shell or a careless program leaves them.

@@ -194,7 +194,7 @@ impl<'o> Yard<'o> {
             embryo.abandon().await;
             return Err(unwritten.into());
         }
-        Ok(embryo.launch(&order).await?)
+        Ok(embryo.launch(&order, family).await?)
     }
 
     /// What `dyno-init` is told.

@@ -7,7 +7,7 @@ use std::{
     fs::{self, DirBuilder},
     io,
     os::unix::fs::DirBuilderExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -20,6 +20,7 @@ use crate::{
     init::{InitSpec, Stdin},
     life::Exit,
     options::{InitProgram, Isolation, Network, RuntimeOptions, Sandbox},
+    process::Family,
     remove::remove_tree,
     spawn::{Embryo, LaunchOrder, OpenProgram, Process},
     stdio::Stdio,
@@ -104,9 +105,11 @@ impl Trial {
     pub fn open(isolation: Isolation, network: Network, init: &InitProgram) -> Result<Self, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let instance = format!("trial-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let place = std::env::temp_dir().join(format!("busbar-{instance}"));
+        // In a directory of everybody's: nobody knows its name before, and one that is there already is somebody else's.
+        let place = std::env::temp_dir().join(format!("busbar-{instance}-{:016x}", fastrand::u64(..)));
         let words = |error: io::Error| error.to_string();
-        DirBuilder::new().recursive(true).mode(0o700).create(place.join("app")).map_err(words)?;
+        let make = |path: &Path| DirBuilder::new().mode(0o700).create(path).map_err(words);
+        make(&place).and_then(|()| make(&place.join("app")))?;
         let sandbox = Sandbox { scratch: Some(place.join("scratch")), network, ..Sandbox::default() };
         let options =
             RuntimeOptions { instance: instance.clone(), isolation, sandbox, ..RuntimeOptions::default() };
@@ -186,7 +189,14 @@ impl Trial {
         let order = LaunchOrder::new(spec, vec![]).map_err(|error| error.to_string())?;
         let embryo = Embryo::create(&self.program, self.isolation, None, Stdio::Logged)
             .map_err(|error| error.to_string())?;
-        Ok(embryo.launch(&order).await.map_err(|error| error.to_string())?.process)
+        let family = Family {
+            leader: embryo.identity(),
+            mark: self.place.display().to_string(),
+            cgroup: group.cloned(),
+            apart: quarters.is_some(),
+            stays: false,
+        };
+        Ok(embryo.launch(&order, &family).await.map_err(|error| error.to_string())?.process)
     }
 
     /// Removes the place.

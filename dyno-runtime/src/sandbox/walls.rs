@@ -3,10 +3,10 @@
 //! - [`Walls::raise`], once. [`Walls::quarters`], [`Walls::spec`]: for each dyno.
 
 use std::{
-    fs::DirBuilder,
+    fs::{DirBuilder, File, TryLockError},
     io,
     net::Ipv4Addr,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     options::{Isolation, Network, RuntimeOptions, Sandbox, shell},
+    private::{is_at, private_directory, temporary_directory},
     remove::remove_tree,
 };
 
@@ -53,6 +54,8 @@ pub(crate) struct Walls {
     old_roots: Vec<PathBuf>,
     mountpoint: PathBuf,
     scratch: PathBuf,
+    /// Of that directory: what others have there is removed.
+    _lock: File,
     disks: Option<Disks>,
     /// Also while nobody asks for it, the way out stays open.
     uplink: Option<Uplink>,
@@ -104,9 +107,9 @@ impl Walls {
         DirBuilder::new().recursive(true).mode(0o700).create(&mountpoint)?;
         let (root, old_roots) = place_for_root(state, kept);
         let skeleton = Skeleton::make(root, &sandbox.stack, places)?;
-        let scratch = sandbox.scratch.clone().unwrap_or_else(default_scratch).join(&options.instance);
+        let scratch = sandbox.scratch.clone().map_or_else(default_scratch, Ok)?.join(&options.instance);
         keeps_its_state(state, &scratch)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&scratch)?;
+        let lock = take(&scratch)?;
         forget_others(&scratch, kept)?;
         let cabled = level == Isolation::Full && sandbox.network != Network::Host;
         let uplink = if cabled && sandbox.network == Network::Outbound {
@@ -118,7 +121,17 @@ impl Walls {
             Some(size) => Some(Disks::open(size, &scratch)?),
             None => None,
         };
-        Ok(Some(Self { level, sandbox, skeleton, old_roots, mountpoint, scratch, disks, uplink }))
+        Ok(Some(Self {
+            level,
+            sandbox,
+            skeleton,
+            old_roots,
+            mountpoint,
+            scratch,
+            _lock: lock,
+            disks,
+            uplink,
+        }))
     }
 
     /// What one dyno gets.
@@ -240,6 +253,35 @@ fn keeps_its_state(state: &Path, scratch: &Path) -> io::Result<()> {
     )))
 }
 
+/// Makes the directory where dynos write, and takes it for this runtime alone.
+fn take(scratch: &Path) -> io::Result<File> {
+    loop {
+        DirBuilder::new().recursive(true).mode(0o700).create(scratch)?;
+        let there = std::fs::symlink_metadata(scratch)?;
+        if !there.is_dir() || there.uid() != rustix::process::geteuid().as_raw() {
+            let scratch = scratch.display();
+            return Err(io::Error::other(format!(
+                "{scratch}, where dynos would write, is not this user's directory"
+            )));
+        }
+        let lock = File::open(scratch)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => {
+                let scratch = scratch.display();
+                return Err(io::Error::other(format!(
+                    "dynos of another runtime write to {scratch}; stop it, or give this one another instance name"
+                )));
+            }
+        }
+        // Whose runtime ends takes it away.
+        if is_at(&lock, scratch) {
+            return Ok(lock);
+        }
+    }
+}
+
 /// Removes what dynos had that nobody knows any more: what they wrote, and their numbers. A runtime can be killed between
 /// taking something and writing it down.
 fn forget_others(scratch: &Path, kept: &[Quarters]) -> io::Result<()> {
@@ -271,18 +313,35 @@ fn way_out(instance: &str, dynos: Ipv4Addr) -> Option<Uplink> {
 }
 
 /// On a disk: what a dyno writes to a file system in memory would count as its memory.
-fn default_scratch() -> PathBuf {
+fn default_scratch() -> io::Result<PathBuf> {
     if rustix::process::geteuid().is_root() {
-        return "/var/lib/busbar".into();
+        return Ok("/var/lib/busbar".into());
     }
     let home = || std::env::home_dir().map(|home| home.join(".local/state"));
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    state.or_else(home).unwrap_or_else(std::env::temp_dir).join("busbar")
+    if let Some(state) = state.or_else(home) {
+        return Ok(state.join("busbar"));
+    }
+    let shared = temporary_directory();
+    private_directory(&shared)?;
+    Ok(shared.join("scratch"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_one_runtimes_dynos_write_no_other_runtime_removes_anything() {
+        let place = tempfile::tempdir().unwrap();
+        let scratch = place.path().join("scratch");
+        let held = take(&scratch).unwrap();
+        assert!(take(&scratch).unwrap_err().to_string().contains("another runtime"));
+        drop(held);
+        take(&scratch).unwrap();
+        std::os::unix::fs::symlink(&scratch, place.path().join("link")).unwrap();
+        assert!(take(&place.path().join("link")).unwrap_err().to_string().contains("not this user's"));
+    }
 
     #[test]
     fn a_runtime_does_not_empty_the_directory_of_its_own_state() {

@@ -359,7 +359,7 @@ impl Body {
             return Err(unwritten.into());
         }
         reach(Milestone::LeaderWritten);
-        Ok((embryo.launch(&order).await?, door))
+        Ok((embryo.launch(&order, family).await?, door))
     }
 }
 

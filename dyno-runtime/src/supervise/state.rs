@@ -18,6 +18,7 @@ use super::{
 use crate::{
     cgroup::{Cgroup, CgroupError},
     options::RuntimeOptions,
+    private::{is_at, private_directory, temporary_directory},
 };
 
 /// Why a state directory cannot be used.
@@ -62,6 +63,10 @@ impl StateDirectory {
     /// Makes the directory if need be, and takes its lock.
     pub(crate) fn open(options: &RuntimeOptions) -> Result<Self, StateError> {
         let directory = Self::of(options);
+        let shared = temporary_directory();
+        if options.state_directory.is_none() && directory.starts_with(&shared) {
+            private_directory(&shared).map_err(failed("use", &shared))?;
+        }
         let make = |path: &Path| {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(failed("create", path))
@@ -192,12 +197,6 @@ impl StateDirectory {
     }
 }
 
-/// Whether this file is what is at that path.
-fn is_at(file: &File, path: &Path) -> bool {
-    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    file.metadata().map(inode).ok() == fs::symlink_metadata(path).map(inode).ok()
-}
-
 /// A dyno whose runtime was killed.
 #[derive(Debug)]
 pub(crate) struct Left {
@@ -238,7 +237,7 @@ fn default_directory(instance: &str) -> PathBuf {
     let run = match std::env::var_os("XDG_RUNTIME_DIR") {
         _ if user.is_root() => PathBuf::from("/run/busbar"),
         Some(run) => PathBuf::from(run).join("busbar"),
-        None => std::env::temp_dir().join(format!("busbar-{}", user.as_raw())),
+        None => temporary_directory(),
     };
     run.join(instance)
 }

@@ -4,13 +4,13 @@
 //! - [`AdminSocket::bind`]: takes it; the file of a process that is gone is replaced, that of a live one is not.
 
 use std::{
-    fs, io,
+    io,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
 use axum::Router;
+use dyno_runtime::private_directory;
 use router_core::server::listen::socket_file::{self, SocketFile};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -99,7 +99,7 @@ impl AdminSocket {
             Endpoint::Unix(path) => {
                 let refused = |source| SocketError::Refused { path: path.display().to_string(), source };
                 if *path == usual_path() {
-                    private_directory(path).map_err(refused)?;
+                    private_directory(path.parent().unwrap_or(Path::new("/"))).map_err(refused)?;
                 }
                 let (listener, file) = listen(path)?;
                 Listener::Unix(listener, file)
@@ -136,18 +136,4 @@ impl AdminSocket {
 
 async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, SocketError> {
     TcpListener::bind(address).await.map_err(|source| SocketError::Address { address, source })
-}
-
-/// Makes the directory of the usual place, for us alone; refuses one that is another's.
-fn private_directory(path: &Path) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let now = fs::symlink_metadata(dir)?;
-            let ours =
-                now.is_dir() && now.uid() == rustix::process::geteuid().as_raw() && now.mode() & 0o022 == 0;
-            if ours { Ok(()) } else { Err(io::Error::other("its directory is not ours alone")) }
-        }
-        made => made,
-    }
 }

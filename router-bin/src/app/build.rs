@@ -10,6 +10,7 @@ use dyno_runtime::{
     ConfigVars, Enforcement, Size, app_json,
     buildpack::{BuildOptions, Buildpack, build as run_buildpacks},
     slug::PackOptions,
+    temporary_directory,
 };
 use tokio::sync::watch;
 
@@ -126,9 +127,7 @@ fn usual_cache(app: &AppName) -> PathBuf {
     } else {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-        cache.unwrap_or_else(|| {
-            env::temp_dir().join(format!("busbar-{}", rustix::process::geteuid().as_raw()))
-        })
+        cache.unwrap_or_else(temporary_directory)
     };
     below.join("busbar/builds").join(app.as_str())
 }

@@ -10,6 +10,7 @@ use busbar_registry::AppName;
 use dyno_runtime::{
     AppDefinition, Isolation,
     slug::{SlugHash, SlugLimits, SlugStore, StoreBounds, StoredSlug, WorkingCopy, stack_of_this_machine},
+    temporary_directory,
 };
 
 use crate::{failure::Failure, out};
@@ -82,6 +83,5 @@ fn usual_store() -> PathBuf {
     }
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    let nowhere = || env::temp_dir().join(format!("busbar-{}", rustix::process::geteuid().as_raw()));
-    cache.unwrap_or_else(nowhere).join("busbar/slugs")
+    cache.unwrap_or_else(temporary_directory).join("busbar/slugs")
 }
