@@ -92,6 +92,12 @@ impl Walls {
         if level == Isolation::Plain {
             return Ok(None);
         }
+        let dynos = options.sandbox.dynos;
+        if dynos.to_bits().trailing_zeros() < 32 - u32::from(PREFIX_LENGTH) {
+            return Err(io::Error::other(format!(
+                "the network of all dynos begins at an address like 10.253.0.0, not at {dynos}"
+            )));
+        }
         match (level, rustix::process::geteuid().is_root()) {
             (Isolation::Full, false) => {
                 return Err(io::Error::other("only root can do that; take isolation user"));
@@ -330,6 +336,15 @@ fn default_scratch() -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_network_of_all_dynos_begins_where_a_network_can() {
+        let place = tempfile::tempdir().unwrap();
+        let mut options = RuntimeOptions { isolation: Isolation::Full, ..RuntimeOptions::default() };
+        options.sandbox.dynos = Ipv4Addr::new(10, 253, 128, 0);
+        let refused = Walls::raise(&options, place.path(), &[]).unwrap_err().to_string();
+        assert!(refused.contains("not at 10.253.128.0"), "{refused}");
+    }
 
     #[test]
     fn where_one_runtimes_dynos_write_no_other_runtime_removes_anything() {
