@@ -165,9 +165,7 @@ async fn carry<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> Result
     loop {
         let line = connect::connect(call, &selected, &mut clock, record, freshness).await?;
         record.tell_queue_time(call.papers.to_dyno, head);
-        let outcome = Exchange::new(call, &mut clock, record, line, replay).run(&selected).await;
-        record.judge(&selected, outcome.as_ref().err(), call.worker.now());
-        match outcome {
+        match Exchange::new(call, &mut clock, record, line, replay).run(&selected).await {
             Ok(after) => return Ok(after),
             Err(Trouble::Fault(fault)) => return Err(fault.into()),
             Err(Trouble::Stale(_))

@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     pub(crate) in_progress: Cell<usize>,
     /// The drain took too long: what is still in progress ends with H24.
     pub(crate) cut: Cell<bool>,
+    /// The drain has begun, as far as this worker has heard.
+    pub(crate) draining: Cell<bool>,
 }
 
 impl Worker {
@@ -97,6 +99,7 @@ impl Worker {
             closed: Notify::new(),
             in_progress: Cell::new(0),
             cut: Cell::new(false),
+            draining: Cell::new(false),
         }
     }
 
@@ -108,6 +111,10 @@ impl Worker {
     pub(crate) fn in_progress(&self) -> InProgress<'_> {
         self.in_progress.set(self.in_progress.get() + 1);
         InProgress(self)
+    }
+    /// Whether no further requests are wanted.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
     }
     /// Whether requests in progress must end now.
     pub(crate) fn is_cut(&self) -> bool {

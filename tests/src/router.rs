@@ -186,6 +186,13 @@ impl Router {
         self.publisher.remove_dyno(&app_name("app"), &name, Generation(generation));
     }
 
+    /// How many hold a dyno of the app's first generation: the table, and each request that is at it or may choose it.
+    pub fn holders(&self, dyno: &str) -> usize {
+        let name = dyno.parse().expect("a name");
+        let dyno = self.publisher.dyno(&app_name("app"), &name, Generation(1));
+        Arc::strong_count(dyno.expect("it is published"))
+    }
+
     /// Waits until so many requests wait for a dyno.
     pub fn waits_until(&self, queue: u32) {
         let start = Instant::now();

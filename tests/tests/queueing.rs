@@ -7,7 +7,7 @@ use std::{
 };
 
 use busbar_registry::Millis;
-use it::{App, Dyno, Fake, Router, Wire, fakes, fakes::Gate};
+use it::{App, Dyno, Fake, Router, Wire, fakes, fakes::Gate, filler};
 
 fn one_at_a_time(routing: &mut busbar_registry::Routing) {
     routing.concurrency_per_dyno = NonZeroU32::new(1);
@@ -76,6 +76,29 @@ fn who_leaves_the_queue_is_h27_and_the_next_one_is_served() {
     assert_eq!(line.request().target(), "/3");
     line.send(fakes::ok("3"));
     assert_eq!(third.response().text(), "3");
+}
+
+#[test]
+fn who_uploads_while_it_waits_is_not_taken_for_one_who_left() {
+    let dyno = Dyno::listening();
+    let router = Router::with(dyno.address, one_at_a_time);
+    let mut first = get(&router, "/1");
+    let mut line = dyno.accept();
+    line.request();
+    let (mut second, mut other, body) = (router.client(), router.client(), filler(64 << 10));
+    // Where a head comes in two pieces, the second one is read into a small block, which the body fills.
+    second.send(format!("POST /2 HTTP/1.1\r\nHost: app.test\r\nContent-Length: {}\r\n", body.len()));
+    router.still_serves(&mut other);
+    second.send([b"\r\n", body.as_slice()].concat());
+    router.waits_until(1);
+    for _ in 0..3 {
+        router.still_serves(&mut other);
+    }
+    line.send(fakes::ok("1"));
+    assert_eq!(first.response().text(), "1");
+    assert!(line.request().body == body, "another body");
+    line.send(fakes::ok("2"));
+    assert_eq!(second.response().text(), "2");
 }
 
 #[test]

@@ -45,6 +45,24 @@ fn a_dyno_is_done_with_a_response_that_its_client_has_not_taken_yet() {
 }
 
 #[test]
+fn a_dyno_that_is_done_with_a_slow_clients_response_is_held_by_the_table_alone() {
+    let dyno = Dyno::listening();
+    let router = Router::with(dyno.address, |routing| routing.response_buffer_bytes = BUFFER);
+    // Who drains a dyno waits until it is so again.
+    let by_the_table = router.holders("web.1");
+    let mut slow = router.client();
+    slow.send(GET);
+    let mut wire = dyno.accept();
+    wire.request();
+    assert!(router.holders("web.1") > by_the_table);
+    let body = filler(BIG);
+    wire.send(head(body.len()));
+    wire.send(&body);
+    router.until("only the table holds it", |_| router.holders("web.1") == by_the_table);
+    assert!(slow.response().body == body, "another body");
+}
+
+#[test]
 fn chunks_that_were_taken_ahead_arrive_as_they_were() {
     let (_dyno, router, mut slow, mut wire) = stalled(BUFFER);
     let chunk = filler(70_000);

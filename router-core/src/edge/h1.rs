@@ -107,12 +107,12 @@ pub(crate) async fn refuse_clear<T: Transport>(worker: &Worker, mut connection: 
 
 /// Why a connection ended that nothing was asked on.
 pub(super) fn idle_end(worker: &Worker) -> Closed {
-    if worker.drain.is_draining() { Closed::DrainIdle } else { Closed::ClientLeft }
+    if worker.is_draining() { Closed::DrainIdle } else { Closed::ClientLeft }
 }
 
 /// Why a connection ended whose client was told.
 fn orderly_end(worker: &Worker) -> Closed {
-    match worker.drain.is_draining() {
+    match worker.is_draining() {
         _ if worker.is_cut() => Closed::DrainCut,
         true => Closed::DrainAnswered,
         false => Closed::Answered,

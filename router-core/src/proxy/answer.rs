@@ -28,7 +28,7 @@ pub(super) async fn fault<C: Client>(call: &mut Call<'_, C>, record: &mut Record
     let worker = call.worker;
     let app = worker.table.borrow_mut().find(head.host.as_str());
     let routing = app.map(|app| app.with_set(|set| Arc::clone(&set.routing)));
-    let closes = fault.facts().closes_client || !call.client.is_body_done() || worker.drain.is_draining();
+    let closes = fault.facts().closes_client || !call.client.is_body_done() || worker.is_draining();
     let page = Page {
         fault,
         format: Format::preferred(values(&call.request, Kind::Accept)),
@@ -105,7 +105,7 @@ pub(super) async fn unread<C: Client>(
 pub(super) async fn to_https<C: Client>(call: &mut Call<'_, C>, record: &mut Record) -> After {
     let Request { head, bytes, .. } = call.request;
     let status = if matches!(head.method.of_buffer(bytes), b"GET" | b"HEAD") { 301 } else { 308 };
-    let closes = !call.client.is_body_done() || call.worker.drain.is_draining();
+    let closes = !call.client.is_body_done() || call.worker.is_draining();
     let persistence = if closes { Persistence::Close } else { head.persistence };
     let target = head.target.of_buffer(bytes);
     // In absolute form (RFC 9112 §3.2.2) the path follows the authority.
@@ -135,7 +135,7 @@ pub(super) async fn challenge<C: Client>(call: &mut Call<'_, C>, record: &mut Re
     let challenges = call.worker.options.challenges.as_deref();
     let said = challenges.and_then(|all| all.answer(head.target.of_buffer(bytes)));
     let said = said.as_deref().unwrap_or_default();
-    let closes = !call.client.is_body_done() || call.worker.drain.is_draining();
+    let closes = !call.client.is_body_done() || call.worker.is_draining();
     let persistence = if closes { Persistence::Close } else { head.persistence };
     let client = &mut *call.client;
     client.begin_head(200, reason(200).as_bytes());

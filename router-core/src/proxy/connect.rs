@@ -83,6 +83,8 @@ pub(super) async fn connect<C: Client>(
                     Err(_) if clock.expired(worker.now()) == Some(Fault::RequestTimeout) => {
                         return Err(Fault::RequestTimeout);
                     }
+                    // The server is at its end, and the dyno has nothing to do with that.
+                    Err(_) if worker.is_cut() => return Err(Fault::ForcedClose),
                     Err((slot, how)) => seek::failed(&set, slot.dyno(), how, &mut attempts, worker.now())?,
                 }
                 continue;

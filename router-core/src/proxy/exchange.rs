@@ -27,7 +27,7 @@ use crate::{
         request::{Persistence, Version},
         response::ResponseHead,
     },
-    route::{Fault, RequestClock, deadline::Party},
+    route::{Fault, RequestClock, deadline::Party, eject},
 };
 
 /// How an exchange can end otherwise than with a response.
@@ -91,6 +91,32 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
 
     /// Carries the request out and the response in.
     pub(super) async fn run(&mut self, selected: &Selected) -> Result<After, Trouble> {
+        let outcome = self.relay(selected).await;
+        self.judge(selected, outcome.as_ref().err());
+        outcome
+    }
+
+    /// What the exchange has shown about its dyno; `trouble` is what it ended with. A kept connection that was closed says
+    /// nothing, and neither does what happened after a response had begun.
+    fn judge(&self, selected: &Selected, trouble: Option<&Trouble>) {
+        let Some(line) = self.line.as_ref().filter(|_| selected.routing.eject_after.is_some()) else {
+            return;
+        };
+        let dyno = line.slot.dyno();
+        let no_response = matches!(
+            trouble,
+            Some(Trouble::Fault(
+                Fault::RequestTimeout | Fault::ClosedWithoutResponse | Fault::ServerRequestInterrupted
+            ))
+        );
+        if self.record.status.is_some() {
+            dyno.load.answered_well();
+        } else if no_response {
+            eject::failed(&selected.app.set(), dyno, self.call.worker.now());
+        }
+    }
+
+    async fn relay(&mut self, selected: &Selected) -> Result<After, Trouble> {
         let head = loop {
             let head = poll_fn(|cx| self.poll_head(cx)).await?;
             match head.status {
@@ -240,7 +266,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
         let keep = if self.call.client.keeps_chunks() { KeepFraming::Yes } else { KeepFraming::No };
         let ends_by_close =
             framing == Framing::UntilClose || (framing == Framing::Chunked && keep == KeepFraming::No);
-        let persistence = if ends_by_close || !self.up.is_whole() || self.call.worker.drain.is_draining() {
+        let persistence = if ends_by_close || !self.up.is_whole() || self.call.worker.is_draining() {
             Persistence::Close
         } else {
             self.call.request.head.persistence
@@ -298,6 +324,7 @@ impl<'c, 'a, C: Client> Exchange<'c, 'a, C> {
     /// The dyno is done: its place is free, and its connection is kept for the next request if there is nothing
     /// doubtful about it.
     fn part_with_dyno(&mut self, head: &ResponseHead, framing: Framing, selected: &Selected) {
+        self.judge(selected, None);
         let Some(line) = self.line.take() else { return };
         let clean = self.up.is_whole() && !self.down.has_leftovers();
         let keepalive = selected.routing.dyno_keepalive_ms;

@@ -1,14 +1,14 @@
 //! What is remembered of a request: one log line, some counters.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use super::{Request, Sender, exchange::Trouble, head::values, select::Selected};
+use super::{Request, Sender, head::values};
 use crate::{
     h1::{field::Kind, request::Version},
     route::{
         Fault, LogLine, Moment, RequestId,
         dyno::Dyno,
-        eject, forward,
+        forward,
         logline::{Protocol, Tls},
     },
     worker::Worker,
@@ -20,7 +20,8 @@ const QUEUE_TIME: &[u8] = b"X-Queue-Time";
 /// What is remembered of one request.
 pub(super) struct Record {
     pub(super) request_id: RequestId,
-    pub(super) dyno: Option<Arc<Dyno>>,
+    /// The number of the web dyno; whoever held the dyno itself would keep it from being drained.
+    pub(super) dyno: Option<u32>,
     /// How long it waited for a dyno so far; `None` as long as nobody wants to know.
     pub(super) queued: Option<Duration>,
     /// How long the connection to the dyno took; zero for a kept one.
@@ -73,29 +74,10 @@ impl Record {
     }
 
     /// The request goes to this dyno, which was reached in so long a time.
-    pub(super) fn reached(&mut self, dyno: &Arc<Dyno>, connect: Duration, now: Moment) {
-        self.dyno = Some(Arc::clone(dyno));
+    pub(super) fn reached(&mut self, dyno: &Dyno, connect: Duration, now: Moment) {
+        self.dyno = Some(dyno.name.index);
         self.connect = Some(connect);
         self.connected = Some(now);
-    }
-
-    /// What an exchange has shown about its dyno; `trouble` is what it ended with. A kept connection that was closed says
-    /// nothing, and neither does what happened after a response had begun.
-    pub(super) fn judge(&self, selected: &Selected, trouble: Option<&Trouble>, now: Moment) {
-        let Some(dyno) = self.dyno.as_deref().filter(|_| selected.routing.eject_after.is_some()) else {
-            return;
-        };
-        let no_response = matches!(
-            trouble,
-            Some(Trouble::Fault(
-                Fault::RequestTimeout | Fault::ClosedWithoutResponse | Fault::ServerRequestInterrupted
-            ))
-        );
-        if self.status.is_some() {
-            dyno.load.answered_well();
-        } else if no_response {
-            eject::failed(&selected.app.set(), dyno, now);
-        }
     }
 
     /// The request is over.
@@ -157,6 +139,7 @@ impl Record {
             let end = memchr::memrchr(b',', received).unwrap_or_default();
             received = received.get(..end).unwrap_or_default();
         }
+        let mut label = WebDyno::default();
         let dropped = worker.log.add(&LogLine {
             fault: self.fault,
             method: origin.method,
@@ -165,7 +148,7 @@ impl Record {
             request_id: self.request_id.as_bytes(),
             forwarded_for: received,
             client: origin.client,
-            dyno: self.dyno.as_ref().map_or("", |dyno| &dyno.label),
+            dyno: self.dyno.map_or("", |number| label.of(number)),
             queue: self.queued,
             connect: self.connect,
             service: self.connected.map(|connected| worker.now().since(connected)),
@@ -177,6 +160,19 @@ impl Record {
         if dropped > 0 {
             counters.log_lines_dropped.add(dropped);
         }
+    }
+}
+
+/// Room for `web.1`: only web dynos get requests.
+#[derive(Default)]
+struct WebDyno([u8; "web.4294967295".len()]);
+
+impl WebDyno {
+    fn of(&mut self, number: u32) -> &str {
+        let (mut digits, web) = (itoa::Buffer::new(), b"web.");
+        let all = web.iter().chain(digits.format(number).as_bytes());
+        let length = all.zip(&mut self.0).map(|(from, to)| *to = *from).count();
+        self.0.get(..length).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
     }
 }
 

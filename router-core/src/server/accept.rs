@@ -131,6 +131,7 @@ async fn live(seat: Seat, doors: Vec<OpenDoor>, #[cfg(feature = "h3")] quic: Vec
     let ticking = tokio::task::spawn_local(tick(Rc::clone(&worker)));
 
     let patience = drain.begun().await;
+    worker.draining.set(true);
     worker.sweep.wake_all();
     let all_gone = async {
         for socket in accepting {

@@ -1,4 +1,4 @@
-//! A new connection to a dyno, within the time allowed.
+//! A new connection to a dyno, within the time allowed, which a drain that takes too long ends.
 
 use std::{
     future::{Future, poll_fn},
@@ -55,7 +55,10 @@ pub(crate) async fn dial(
                     pause(worker, timer, deadline).await?;
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            // Its queue is full, or all local ports towards it are in use.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::AddrNotAvailable) =>
+            {
                 pause(worker, timer, deadline).await?;
             }
             Err(_) => return Err(ConnectFailure::Refused),
@@ -83,7 +86,7 @@ fn is_ourselves(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(here), Ok(there)) if here == there)
 }
 
-/// Waits for `connecting`, until `deadline`.
+/// Waits for `connecting`, until `deadline` or until everything is cut.
 pub(super) async fn within<T>(
     worker: &Worker,
     timer: &Timer,
@@ -95,7 +98,7 @@ pub(super) async fn within<T>(
         if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
             return Poll::Ready(connected);
         }
-        if worker.now() >= deadline {
+        if worker.now() >= deadline || worker.is_cut() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         timer.set(cx, deadline);

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use busbar_registry::Millis;
 use it::{Dyno, PATIENCE, Router, fakes};
 use router_core::{
     observe::{Closed, Totals},
@@ -105,6 +106,19 @@ fn a_drain_under_load_cuts_nobody_and_every_request_it_took_is_answered() {
         }
     });
     assert_eq!(seen.cut.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_request_that_is_connecting_when_time_is_up_is_told_and_counted_and_its_dyno_not_blamed() {
+    let full = it::dyno::Full::new();
+    let router = Router::with(full.address, |routing| routing.connect_timeout_ms = Millis::from_secs(60));
+    let mut client = router.client();
+    client.send(GET);
+    router.until("it connects", |totals| totals.dials == 1);
+    let told = thread::spawn(move || client.response().status());
+    let report = drain(router.into_server(), Duration::ZERO);
+    assert_eq!((told.join().expect("it is told"), report.totals.requests), (503, 1));
+    assert_eq!(report.totals.faults.get("forced_close"), Some(&1), "{report:?}");
 }
 
 #[test]

@@ -187,6 +187,10 @@ impl<T: Transport> Client for H1Client<'_, T> {
                 return Poll::Ready(());
             }
             let pending = self.connection.pending.get_or_insert_with(|| self.worker.buffers.small());
+            // Without room nothing would be received, which looks like the client's end.
+            if pending.is_full() {
+                pending.make_room();
+            }
             match self.connection.io.poll_recv(cx, pending.spare()) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(n)) => pending.fill(n),
@@ -238,9 +242,9 @@ impl<T: Transport> Client for H1Client<'_, T> {
         if body.is_empty() {
             return self.poll_flush(cx).map_ok(|()| 0);
         }
-        if !self.out.is_empty() && body.len() <= SMALL_BODY {
+        if !self.out.is_empty() && body.len() <= SMALL_BODY && self.out.len() < SMALL {
             // Copying so little is cheaper than sending two pieces. What is in `out` counts as sent; the flush
-            // that ends every response sends it.
+            // that ends every response sends it. It grows no further than that while the client takes nothing.
             self.out.extend_from_slice(body);
             return Poll::Ready(Ok(body.len()));
         }
@@ -276,5 +280,29 @@ impl<T: Transport> Client for H1Client<'_, T> {
 
     fn bytes_sent(&self) -> u64 {
         self.bytes_sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::{io::Socket, route::table::RouteTable, server::ServerOptions};
+
+    #[tokio::test]
+    async fn what_waits_to_be_sent_does_not_grow_while_the_client_takes_nothing() {
+        let worker = Worker::alone(ServerOptions::default(), RouteTable::new().0.reader());
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        ours.writable().await.unwrap();
+        while ours.try_write(&[0; 4096]).is_ok() {}
+        let mut connection = Connection { io: Socket::Unix(ours), pending: None };
+        let mut out = Vec::new();
+        let mut client = H1Client::without_request(&worker, &mut connection, &mut out);
+        client.begin_head(200, b"OK");
+        client.end_head(None);
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let pieces = (0..1000).take_while(|_| client.poll_send(cx, &[b'x'; SMALL_BODY]).is_ready()).count();
+        assert!((1..100).contains(&pieces), "{pieces} KiB were taken");
     }
 }

@@ -74,7 +74,7 @@ pub(in crate::edge) async fn wait<T: Transport>(
 }
 
 fn park(worker: &Worker, cx: &Context<'_>, timer: &Timer, until: Moment, courtesy: Moment) -> Poll<Wait> {
-    let (now, draining) = (worker.now(), worker.drain.is_draining());
+    let (now, draining) = (worker.now(), worker.is_draining());
     if draining && (now >= courtesy || worker.is_cut()) {
         return Poll::Ready(Wait::Closed);
     }
