@@ -9,7 +9,10 @@
     reason = "a test says what it needs by failing, and why it was skipped by printing"
 )]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use busbar_registry::AppName;
@@ -275,6 +278,32 @@ async fn a_rolling_restart_replaces_so_many_at_a_time() {
         most = most.max(down);
     }
     assert_eq!((down, most), (0, 2), "{:#?}", log.seen);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_old_dyno_that_is_registered_again_is_not_taken_for_the_new_one() {
+    // Leases are lost all the time.
+    let house = House::open(|options| options.lease = Duration::from_millis(60)).await;
+    house.ledger.names_anew.store(true, Ordering::Relaxed);
+    let slow = "web: if [ -e second ]; then while [ ! -e go ]; do sleep 0.01; done; fi; exec python3 -u -m http.server $PORT";
+    let mut log = house.run(slow, web(2)).await;
+    pids(&house, 2).await;
+    let both = ["register web.1", "register web.2"];
+    eventually("both are registered", || both.iter().all(|told| house.ledger.times(told) > 0)).await;
+    std::fs::write(house.directory.path().join("second"), "").unwrap();
+    let one = Replacement { preboot: true, at_once: Some(1) };
+    house.runtime.restart(&house.app, Which::All, Some(one)).await.unwrap();
+    log.until_nth(3, "Starting process").await;
+    let before = both.map(|told| house.ledger.times(told));
+    eventually("again and again", || {
+        both.iter().zip(before).all(|(told, before)| house.ledger.times(told) > before + 3)
+    })
+    .await;
+    log.now();
+    assert_eq!(log.with("Starting process").len(), 3, "one at a time: {:#?}", log.seen);
+    std::fs::write(house.directory.path().join("go"), "").unwrap();
+    log.until_nth(4, "State changed from starting to up").await;
     house.close().await;
 }
 

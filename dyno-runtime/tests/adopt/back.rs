@@ -81,6 +81,43 @@ async fn a_dyno_that_nobody_wants_any_more_is_stopped_and_one_of_another_definit
 }
 
 #[tokio::test]
+async fn with_preboot_an_adopted_dyno_of_another_definition_serves_until_its_successor_is_up() {
+    for how in How::all() {
+        let mut place = Place::new(how, "web: exec python3 -u -m http.server $PORT\n");
+        place.start();
+        let old = place.leaders(1, "up").await[0];
+        eventually("its lease is written down", || place.records()[0]["life"]["lease"].is_object()).await;
+        place.kill();
+        let held = "web: while [ ! -e go ]; do sleep 0.01; done; exec python3 -u -m http.server $PORT\n";
+        fs::write(place.directory.path().join("Procfile"), held).unwrap();
+        let house = place.next(|_| {}).await;
+        let mut log = deploy(&house, |app| app.replacement.preboot = true).await;
+        let mut status = vec![];
+        let new = loop {
+            status = house.runtime.ps(&house.app).await.unwrap();
+            let new = status.iter().find(|dyno| dyno.phase == Phase::Starting).and_then(|dyno| dyno.pid);
+            match new {
+                Some(new) => break new,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        let serves = status.iter().find(|dyno| dyno.pid == Some(old) && dyno.phase == Phase::Up);
+        let address = serves.and_then(|dyno| dyno.address);
+        assert!(status.len() == 2 && address.is_some(), "{how:?}: {status:?}");
+        tokio::net::TcpStream::connect(address.unwrap()).await.unwrap();
+        log.now();
+        assert_eq!(log.with("Restarting"), Vec::<&str>::new(), "{how:?}");
+        // Below its root, where it sees it.
+        fs::write(format!("/proc/{}/cwd/go", below(new)[0]), "").unwrap();
+        log.until("State changed from starting to up").await;
+        log.until("Process exited with status 143").await;
+        eventually("the old one is gone", || !runs(old)).await;
+        assert_eq!(house.ledger.times("drain web.1"), 1, "{how:?}: {:?}", house.ledger.told());
+        house.close().await;
+    }
+}
+
+#[tokio::test]
 async fn dynos_of_an_app_that_is_not_deployed_again_are_removed_in_time() {
     for how in How::all() {
         let mut place = Place::new(how, APP);

@@ -4,7 +4,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,9 +28,15 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(crate) struct Ledger {
     told: Mutex<Vec<String>>,
+    /// Whether a dyno that is registered again gets a lease of another name.
+    pub(crate) names_anew: AtomicBool,
 }
 
 impl Ledger {
+    /// How often it was told so.
+    pub(crate) fn times(&self, what: &str) -> usize {
+        self.told.lock().unwrap().iter().filter(|told| *told == what).count()
+    }
     pub(crate) fn told(&self) -> Vec<String> {
         self.told.lock().unwrap().clone()
     }
@@ -54,7 +63,11 @@ impl Registry for Ledger {
         Ok(Lease { id, generation: Generation(1), ttl_ms: dyno.ttl_ms, revision: Revision(1) })
     }
     async fn register_again(&self, dyno: Registration, _: Generation) -> Result<Lease, Refusal> {
-        self.register(dyno).await
+        let mut lease = self.register(dyno).await?;
+        if self.names_anew.load(Ordering::Relaxed) {
+            lease.id.0 += &format!(" for the {}. time", self.told().len());
+        }
+        Ok(lease)
     }
     async fn renew(&self, _: &LeaseId) -> Result<Lease, Refusal> {
         Err(Refusal::LeaseGone)

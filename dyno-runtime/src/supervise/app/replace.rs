@@ -79,10 +79,12 @@ impl Actor {
         self.start(dyno);
     }
 
-    /// A life can be used. If it was to come up, others may follow.
+    /// A life can be used. If it was to come up, others may follow. One whose successor is under way was up before: it was
+    /// only registered again.
     pub(super) fn is_up(&mut self, generation: u64) {
         let Some(dyno) = self.lives.get(&generation).map(|live| live.dyno.clone()) else { return };
-        if self.slots.get(&dyno).is_some_and(|slot| slot.generation == Some(generation)) {
+        let is_new = |slot: &Slot| slot.generation == Some(generation) && slot.successor.is_none();
+        if self.slots.get(&dyno).is_some_and(is_new) {
             self.rollout.done(&dyno);
             self.advance();
             self.proves_itself(&dyno, generation);
