@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use busbar_registry::AppName;
 use dyno_runtime::{
     AppDefinition, Demand, Drained, Draining, Enforcement, Limits, OneOff, Phase, Replacement, RestartPolicy,
-    Which,
+    RuntimeError, Which,
 };
 use futures_util::future::BoxFuture;
 use support::{House, LONG, cgroups_work, eventually};
@@ -546,5 +546,23 @@ async fn a_release_command_runs_before_the_dynos_and_when_it_fails_the_old_relea
     std::fs::remove_file(house.directory.path().join("broken")).unwrap();
     house.runtime.deploy(next).await.unwrap();
     log.until("Starting process with command `exec sleep 700`").await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_app_whose_release_command_runs_can_be_stopped() {
+    let house = House::open(|_| {}).await;
+    let procfile = dyno_runtime::Procfile::parse("release: exec sleep 600\nworker: exec sleep 600").unwrap();
+    let app = AppDefinition::new(house.app.clone(), house.directory.path().to_owned(), procfile);
+    let stop = async {
+        while !house.runtime.ps(&house.app).await.is_ok_and(|all| all.iter().any(|it| it.phase == Phase::Up))
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        house.runtime.shutdown().await;
+    };
+    let both = async { tokio::join!(house.runtime.deploy(app), stop) };
+    let (deployed, ()) = tokio::time::timeout(LONG, both).await.expect("it stops");
+    assert!(matches!(deployed, Err(RuntimeError::Stopping(_))), "{deployed:?}");
     house.close().await;
 }

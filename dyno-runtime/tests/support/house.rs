@@ -150,6 +150,18 @@ impl House {
         Self { runtime, ledger, app: "shop".parse().unwrap(), directory, state, instance }
     }
 
+    /// The next runtime of the instance, to which this one leaves its dynos.
+    pub(crate) async fn next(mut self, change: impl FnOnce(&mut RuntimeOptions)) -> Self {
+        self.runtime.leave().await;
+        let other = |place: &mut _| std::mem::replace(place, tempfile::tempdir().unwrap());
+        let (directory, state) = (other(&mut self.directory), other(&mut self.state));
+        let (app, instance) = (self.app.clone(), self.instance.clone());
+        drop(self);
+        let mut next = Self::after(directory, state, instance, change).await;
+        next.app = app;
+        next
+    }
+
     /// Runs an app with this Procfile and one dyno of each type.
     pub(crate) async fn run(&self, procfile: &str, change: impl FnOnce(&mut AppDefinition)) -> Log {
         let procfile = Procfile::parse(procfile).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! - [`up`], [`end`]: an app from its Procfile, and how it stops. [`adopt`]: what becomes of its dynos after `kill -9`.
 //! - [`load`]: under load: dynos that are killed, scaled and restarted. [`life`]: preboot, rolling restarts, idle apps.
+//!   [`release`]: the command before a deploy.
 //! - [`attached`]: `busbar run`, on a terminal and between pipes.
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`acme`]: certificates that it requests itself.
@@ -43,6 +44,7 @@ mod isolation;
 mod life;
 mod load;
 mod registry;
+mod release;
 mod reload;
 mod scanners;
 mod slug;

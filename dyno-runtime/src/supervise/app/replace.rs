@@ -23,6 +23,7 @@ use crate::{
 
 impl Actor {
     pub(super) fn restart(&mut self, which: &Which, how: Option<Replacement>) -> Result<(), RuntimeError> {
+        self.is_deployed()?;
         let chosen: Vec<DynoName> = self.slots.keys().filter(|dyno| which.has(dyno)).cloned().collect();
         if chosen.is_empty() && *which != Which::All {
             return Err(RuntimeError::NoSuchDyno { app: self.definition.name.clone(), which: which.clone() });
