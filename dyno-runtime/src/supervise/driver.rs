@@ -241,7 +241,7 @@ impl<'a> Driver<'a> {
             }
             Order::Go => self.take(Input::Go).await,
             Order::Quota(quota) => {
-                self.meter.set_quota(quota);
+                self.meter.set_quota(quota.filter(|_| self.body.family.cgroup.is_some()));
                 self.next_reading = self.meter.period().map(|period| Instant::now() + period);
             }
         }
@@ -249,6 +249,7 @@ impl<'a> Driver<'a> {
 
     /// Reads what its group says, and says what that means.
     async fn read(&mut self) {
+        self.next_reading = None;
         let Some(cgroup) = &self.body.family.cgroup else { return };
         let (group, wants) = (cgroup.control(), self.meter.wants());
         let reading = Reading {
