@@ -232,6 +232,100 @@ async fn a_deploy_with_preboot_is_current_when_its_dynos_are_up() {
 }
 
 #[tokio::test]
+async fn a_deploy_that_a_newer_one_follows_is_called_back_and_its_failure_stops_nothing() {
+    for one_by_one in [None, Some(1)] {
+        let how = Replacement { preboot: true, at_once: one_by_one };
+        let house = long_leases().await;
+        let mut log = house.run(WEB, web(2)).await;
+        pids(&house, 2).await;
+        registered(&house, 2).await;
+        let fails = "while [ ! -e fail ]; do sleep 0.01; done; exit 1";
+        house.runtime.deploy(another(&house, fails, "web=2", how)).await.unwrap();
+        log.until("Starting process with command `while").await;
+        let good = "exec python3 -u -m http.server $PORT --bind 0.0.0.0";
+        house.runtime.deploy(another(&house, good, "web=3", how)).await.unwrap();
+        std::fs::write(house.directory.path().join("fail"), "").unwrap();
+        // Two in place of the old ones, and a third one when the deploy is current.
+        registered(&house, 5).await;
+        pids(&house, 3).await;
+        let status = house.runtime.ps(&house.app).await.unwrap();
+        assert!(status.iter().all(|dyno| dyno.command == good), "{status:?}");
+        assert_eq!(house.runtime.formation(&house.app).await.unwrap().to_string(), "web=3");
+        log.now();
+        assert_eq!(log.with("did not come up"), Vec::<&str>::new());
+        house.close().await;
+    }
+}
+
+/// Lets no router be told before it is told so.
+#[derive(Default)]
+struct Unheard {
+    heard: Arc<Notify>,
+}
+
+#[async_trait]
+impl Drained for Unheard {
+    async fn unrouted(&self, _: Draining) -> BoxFuture<'static, ()> {
+        self.heard.notified().await;
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test]
+async fn a_successor_for_which_the_old_dyno_leaves_already_takes_its_place_or_dies_before_a_newer_deploy_has_its_turn()
+ {
+    for dies in [false, true] {
+        let unheard = Arc::new(Unheard::default());
+        let hook: Arc<Unheard> = Arc::clone(&unheard);
+        let house = House::open(|options| {
+            (options.drained, options.lease) = (hook, Duration::from_secs(3600));
+        })
+        .await;
+        let mut log = house.run(WEB, web(1)).await;
+        let old = pids(&house, 1).await[0];
+        registered(&house, 1).await;
+        let second = "exec python3 -u -m http.server $PORT --bind 127.0.0.1";
+        house.runtime.deploy(another(&house, second, "web=1", PREBOOT)).await.unwrap();
+        eventually("the old one leaves", || house.ledger.times("drain web.1") == 1).await;
+        let third = "exec python3 -u -m http.server $PORT --bind 0.0.0.0";
+        house.runtime.deploy(another(&house, third, "web=1", PREBOOT)).await.unwrap();
+        if dies {
+            let status = house.runtime.ps(&house.app).await.unwrap();
+            let second = status.iter().find(|dyno| dyno.command == second).unwrap();
+            assert_ne!(second.pid, Some(old));
+            kill(second.pid.unwrap());
+            log.until("State changed from starting to crashed").await;
+        }
+        // Whoever leaves from now on does so at once.
+        let heard = async {
+            loop {
+                unheard.heard.notify_one();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let current = async {
+            loop {
+                let status = house.runtime.ps(&house.app).await.unwrap();
+                if matches!(&status[..], [one] if one.command == third && one.phase == Phase::Up) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = async {
+            tokio::select! { () = current => true, () = heard => false }
+        };
+        let in_time = tokio::time::timeout(LONG, in_time).await;
+        log.now();
+        assert_eq!(in_time, Ok(true), "{dies}: {:#?}", log.seen);
+        let is_up = log.with("State changed from starting to up").len();
+        assert_eq!(is_up, if dies { 2 } else { 3 }, "{:#?}", log.seen);
+        unheard.heard.notify_one();
+        house.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_rolling_deploy_that_fails_says_how_many_dynos_it_has_replaced_and_the_one_that_failed_comes_back()
 {
     let house = long_leases().await;

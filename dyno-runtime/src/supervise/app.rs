@@ -436,7 +436,7 @@ impl Actor {
         let Some(Live { dyno, ended, .. }) = self.lives.remove(&generation) else { return };
         let _nobody_asks = ended.map(|ended| ended.send(exit));
         if self.was_release(generation, exit) || self.makes_way(&dyno, generation) {
-            return;
+            return self.advance();
         }
         let Some(slot) = self.slots.get_mut(&dyno).filter(|slot| slot.generation == Some(generation)) else {
             return;
@@ -456,6 +456,7 @@ impl Actor {
         if wait.is_zero() {
             self.start_again(&dyno);
         }
+        self.advance();
     }
 
     fn say(&self, dyno: &DynoName, say: Say) {

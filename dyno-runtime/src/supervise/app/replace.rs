@@ -142,6 +142,10 @@ impl Actor {
         if self.fails(dyno, generation) {
             return;
         }
+        if self.staged.is_some() {
+            // It was to come up before a deploy that has its own dynos to wait for.
+            return self.rollout.done(dyno);
+        }
         if let Some(left) = self.rollout.stop(dyno) {
             let text = format!("{dyno} did not come up; {left} other dynos stay as they are");
             self.logs.push(LogLine::heroku(Speaker::Api, text));
