@@ -112,9 +112,9 @@ impl<'a> Driver<'a> {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let reached = written.began.until(written.since);
-        let (life, effects) =
-            Life::adopted(body.door.is_some(), plan.definition.times, written.stage, reached);
         let age = written.began.age();
+        let (life, effects) =
+            Life::adopted(body.door.is_some(), plan.definition.times, written.stage, reached, age);
         let mut driver = Self::with(house, plan, teller, body, orders, events, life, written);
         driver.began = driver.began.checked_sub(age).unwrap_or(driver.began);
         driver.up_since = (driver.written.stage != Stage::Starting).then(|| driver.began + reached);

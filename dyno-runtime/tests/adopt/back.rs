@@ -118,6 +118,29 @@ async fn with_preboot_an_adopted_dyno_of_another_definition_serves_until_its_suc
 }
 
 #[tokio::test]
+async fn a_dyno_that_began_to_accept_while_nobody_watched_is_up_also_after_its_boot_time() {
+    for how in How::all() {
+        let held = "web: while [ ! -e go ]; do sleep 0.01; done; exec python3 -u -m http.server $PORT\n";
+        let mut place = Place::new(how, held);
+        place.start();
+        let leader = place.leaders(1, "starting").await[0];
+        let address = place.records()[0]["life"]["address"].as_str().unwrap().to_owned();
+        place.kill();
+        fs::write(format!("/proc/{}/cwd/go", below(leader)[0]), "").unwrap();
+        eventually("it accepts", || std::net::TcpStream::connect(&address).is_ok()).await;
+        let house = place.next(|_| {}).await;
+        let mut log = deploy(&house, |app| app.times.boot = Duration::from_millis(1)).await;
+        log.until("web.1]: State changed from starting to ").await;
+        assert_eq!(
+            log.with("State changed"),
+            ["heroku[web.1]: State changed from starting to up"],
+            "{how:?}"
+        );
+        house.close().await;
+    }
+}
+
+#[tokio::test]
 async fn when_the_release_command_of_an_upgrade_fails_the_adopted_dynos_stay_and_can_be_left_to_the_next_runtime()
  {
     for how in How::all() {
