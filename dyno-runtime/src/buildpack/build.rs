@@ -215,6 +215,9 @@ pub async fn build(
     let until = Instant::now() + options.time;
     // From here on no other build of this app goes on.
     let yard = Yard::open(&options.runtime, options.limits, until, stop).await?;
+    if cache.recover()? {
+        say(b"       The build before this one was not done: what it left in the cache was removed");
+    }
     let workshop = Workshop::open(&options.workshop, options.slug.app.as_str(), yard.disk().await?)?;
     workshop.fill(&options.source, &options.slug.limits)?;
     workshop.tell(&options.config_vars)?;
@@ -225,15 +228,26 @@ pub async fn build(
     let places = if yard.is_apart() { Places::of_dyno() } else { Places::of_machine(&workshop, &cached) };
     let mut site = Site { options, workshop: &workshop, cache: &cached, places, yard, say, exports: vec![] };
     let chosen = site.detect().await?;
+    let is_a_copy = cached != cache.directory;
+    if !is_a_copy {
+        begin(&cache, say);
+    }
     let mut release = Release::default();
     for pack in &chosen {
         site.compile(pack).await?;
         release = site.release(pack).await?;
     }
     drop(site);
-    if !cache.keep(&cached, options.cache_bytes)? {
-        say(format!("       The cache had more than {} bytes and was emptied", options.cache_bytes)
-            .as_bytes());
+    if is_a_copy {
+        begin(&cache, say);
+    }
+    match cache.keep(&cached, options.cache_bytes) {
+        Ok(true) => {}
+        Ok(false) => {
+            say(format!("       The cache had more than {} bytes and was emptied", options.cache_bytes)
+                .as_bytes())
+        }
+        Err(error) => say(format!("       The cache could not be kept: {error}").as_bytes()),
     }
     let names: Vec<String> = chosen.into_iter().map(|pack| pack.title).collect();
     let slug = PackOptions {
@@ -243,6 +257,14 @@ pub async fn build(
         ..options.slug.clone()
     };
     Ok(Built { names, release, workshop, slug })
+}
+
+/// From here on the cache is written.
+fn begin(cache: &Cache, say: &(dyn Fn(&[u8]) + Sync)) {
+    if let Err(error) = cache.begin() {
+        let text = "cannot be marked as being written; if this build is killed, the next one does not know";
+        say(format!("       The cache {text}: {error}").as_bytes());
+    }
 }
 
 /// A buildpack that is used.
