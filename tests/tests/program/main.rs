@@ -7,7 +7,8 @@
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`acme`]: certificates that it requests itself.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
-//! - [`build`]: source becomes a slug; [`build_apart`]: by buildpacks that mean harm; [`build_cache`]: what they keep. [`slug`]: an app in one file.
+//! - [`build`]: source becomes a slug; [`build_apart`]: by buildpacks that mean harm; [`build_cache`]: what they keep;
+//!   [`build_stop`]: how it is stopped. [`slug`]: an app in one file.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
 //! - [`scanners`]: what sslyze and testssl.sh find wrong with its TLS: nothing.
 //! - [`stapling`]: OCSP responses beside certificates.
@@ -35,6 +36,7 @@ mod binary;
 mod build;
 mod build_apart;
 mod build_cache;
+mod build_stop;
 mod busbar;
 mod chromium;
 mod doctor;
