@@ -5,13 +5,15 @@
 //! - [`Release`]: what `bin/release` says.
 //!
 //! Within: [`step`] runs one program of a buildpack as a dyno; [`workshop`] is the directory where all of it happens, and
-//! [`places`] says where a step sees it; [`cache`] is what a buildpack keeps from one build of an app to the next.
+//! [`places`] says where a step sees it; [`cache`] is what a buildpack keeps from one build of an app to the next, and
+//! [`voice`] what is said meanwhile.
 
 mod build;
 mod cache;
 mod places;
 mod release;
 mod step;
+mod voice;
 mod workshop;
 
 use std::path::PathBuf;

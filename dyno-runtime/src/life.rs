@@ -282,6 +282,9 @@ pub struct Life {
 /// How long a dyno may go on after SIGHUP (R16): Heroku's time.
 const HANG_UP: Duration = Duration::from_secs(15);
 
+/// How long a dyno that is adopted is asked at least whether `$PORT` accepts: nobody did while it had no runtime.
+const ASKED: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Created,
@@ -332,11 +335,20 @@ impl Life {
         Self { held: true, ..self }
     }
 
-    /// A life that began at 0 under another runtime and has been in `stage` since `since`, and what is to be done to go on
-    /// with it. Times that ran go on.
-    pub fn adopted(web: bool, times: Times, stage: Stage, since: Duration) -> (Self, Vec<Effect>) {
+    /// A life that began at 0 under another runtime and has been in `stage` since `since`, and what is to be done at `now`
+    /// to go on with it. Times that ran go on.
+    pub fn adopted(
+        web: bool,
+        times: Times,
+        stage: Stage,
+        since: Duration,
+        now: Duration,
+    ) -> (Self, Vec<Effect>) {
         let (state, effects) = match stage {
-            Stage::Starting if web => (State::Starting { until: times.boot }, vec![Effect::Probe]),
+            Stage::Starting if web => {
+                let until = times.boot.max(now + ASKED);
+                (State::Starting { until }, vec![Effect::Probe])
+            }
             Stage::Up if web => (State::Up, vec![Effect::Register]),
             Stage::Starting | Stage::Up => (State::Up, vec![]),
             Stage::Draining => {

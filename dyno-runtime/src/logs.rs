@@ -53,6 +53,8 @@ pub enum Speaker {
     Router,
     /// Whoever changes the app.
     Api,
+    /// Whoever carries the log to one reader, about that alone. As on Heroku.
+    Logplex,
 }
 
 /// Where it was written.
@@ -121,6 +123,7 @@ impl fmt::Display for Head<'_> {
             Speaker::Dyno(dyno) => write!(f, "{dyno}]: "),
             Speaker::Router => f.write_str("router]: "),
             Speaker::Api => f.write_str("api]: "),
+            Speaker::Logplex => f.write_str("logplex]: "),
         }
     }
 }
@@ -178,7 +181,7 @@ impl Tail {
             Err(broadcast::error::RecvError::Lagged(lost)) => {
                 let text =
                     format!("Error L11 (Tail buffer overflow) -> This tail session dropped {lost} messages");
-                Some(LogLine::heroku(Speaker::Api, text))
+                Some(LogLine::heroku(Speaker::Logplex, text))
             }
         }
     }
@@ -285,6 +288,7 @@ mod tests {
             logs.push(LogLine::heroku(web_1(), n.to_string()));
         }
         let told = tail.next().await.unwrap();
+        assert!(told.to_string().contains(" heroku[logplex]: Error L11 (Tail buffer overflow)"), "{told}");
         assert!(told.to_string().ends_with("dropped 7 messages"), "{told}");
         assert_eq!(tail.next().await.unwrap().text, "7");
     }

@@ -151,6 +151,12 @@ impl Membership {
         let _ended = self.orders.try_send(Order::End);
     }
 
+    /// Leaves the dyno registered for as long as its lease goes on. Returns when nothing is done with it any more.
+    pub(crate) async fn leave(self) {
+        self.task.abort();
+        let _aborted = self.task.await;
+    }
+
     /// Deregisters the dyno, and returns when that is done or was given up.
     pub(crate) async fn over(self) {
         self.end();

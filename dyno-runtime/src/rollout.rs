@@ -70,6 +70,12 @@ impl Rollout {
         self.under_way.clear();
     }
 
+    /// No other one is replaced, and of those that are under way only these are waited for.
+    pub fn keep_only(&mut self, under_way: &BTreeSet<DynoName>) {
+        self.waiting.clear();
+        self.under_way.retain(|dyno| under_way.contains(dyno));
+    }
+
     /// The new one did not come up: those that wait stay as they are. Says how many these are; `None` when this dyno is
     /// not being replaced.
     pub fn stop(&mut self, dyno: &DynoName) -> Option<usize> {

@@ -25,7 +25,6 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::walk::files;
 pub use self::{
     error::{Refusal, SlugError},
     hash::SlugHash,
@@ -36,6 +35,7 @@ pub use self::{
     stack::stack_of_this_machine,
     store::{Collected, SlugStore, StoreBounds, StoredSlug, WorkingCopy},
 };
+pub(crate) use self::{pack::pack_unless, walk::files};
 
 /// What a slug's first entry is called.
 pub const MANIFEST_NAME: &str = "slug.json";

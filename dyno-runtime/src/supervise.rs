@@ -4,7 +4,7 @@
 //!   with it.
 //! - [`Runtime::deploy`], [`Runtime::scale`], [`Runtime::restart`], [`Runtime::ps`], [`Runtime::logs`],
 //!   [`Runtime::stop_app`]: one app.
-//! - [`Runtime::shutdown`] stops everything, in order.
+//! - [`Runtime::shutdown`] stops everything, in order; [`Runtime::leave`] leaves everything to the next runtime.
 //!
 //! One task per app ([`app`]) decides; one task per life of a dyno ([`dyno`], [`driver`]) carries
 //! out what [`crate::life`] says.
@@ -13,6 +13,7 @@
 mod app;
 mod driver;
 mod dyno;
+mod end;
 mod milestone;
 mod record;
 mod state;
@@ -29,7 +30,7 @@ use std::{
 use busbar_registry::{AppName, DynoName, ProcessType, Registry};
 use serde::Serialize;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -221,6 +222,8 @@ pub(crate) struct House {
     pub(crate) strays: Mutex<Vec<Stray>>,
     /// Part of a dyno's group and record: never used twice, also not by the next runtime.
     pub(crate) generations: AtomicU64,
+    /// Whether dynos are to go on without this runtime.
+    pub(crate) leaves: watch::Sender<bool>,
 }
 
 #[derive(Clone)]
@@ -272,6 +275,7 @@ impl Runtime {
             fingerprints,
             strays: Mutex::new(strays),
             generations: AtomicU64::new(u64::try_from(now.as_millis()).unwrap_or_default()),
+            leaves: watch::Sender::new(false),
         };
         let house = Arc::new(house);
         strays::expire(&house);
@@ -373,12 +377,12 @@ impl Runtime {
         ask(app, &self.commands(app)?, Command::Ps).await
     }
 
-    /// The formation of an app.
+    /// The formation of an app; an empty one before its first deploy.
     ///
     /// # Errors
     /// [`RuntimeError::UnknownApp`], [`RuntimeError::Stopping`].
     pub async fn formation(&self, app: &AppName) -> Result<Formation, RuntimeError> {
-        self.scale(app, vec![]).await
+        ask(app, &self.commands(app)?, Command::Formation).await
     }
 
     /// The names of the apps that run here.
@@ -401,34 +405,6 @@ impl Runtime {
     pub fn say(&self, app: &AppName, line: LogLine) -> Result<(), RuntimeError> {
         self.log(app)?.push(line);
         Ok(())
-    }
-
-    /// Stops all dynos of the app: web dynos finish their requests first, then all get SIGTERM. Returns when none of
-    /// their processes is left. Not cancel safe in one respect: when cancelled, the app goes on stopping.
-    ///
-    /// # Errors
-    /// [`RuntimeError::UnknownApp`].
-    pub async fn stop_app(&self, app: &AppName) -> Result<(), RuntimeError> {
-        let running = self.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
-        let Running { commands, task, .. } = running.ok_or_else(|| RuntimeError::UnknownApp(app.clone()))?;
-        // Without anybody who could command it, an app stops.
-        drop(commands);
-        if let Err(panicked) = task.await {
-            tracing::error!(%app, %panicked, "the task of an app failed; the next runtime finds what it left");
-        }
-        Ok(())
-    }
-
-    /// Stops all apps at the same time, and returns when none of their processes is left. The runtime can be used again.
-    pub async fn shutdown(&self) {
-        let stops = self.apps().into_iter().map(|app| async move {
-            let _stopped_meanwhile = self.stop_app(&app).await;
-        });
-        futures_util::future::join_all(stops).await;
-        strays::sweep(&self.house, self.house.take_strays(|_| true)).await;
-        if let Some(site) = &self.house.site {
-            site.tidy();
-        }
     }
 
     fn begin(&self, app: &AppName, definition: &Arc<AppDefinition>) -> Running {

@@ -9,18 +9,23 @@
     reason = "a test says what it needs by failing, and why it was skipped by printing"
 )]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use busbar_registry::AppName;
 use dyno_runtime::{
     AppDefinition, Demand, Drained, Draining, Enforcement, Limits, OneOff, Phase, Replacement, RestartPolicy,
-    Which,
+    RuntimeError, Which,
 };
 use futures_util::future::BoxFuture;
 use support::{House, LONG, cgroups_work, eventually};
 use tokio::sync::Notify;
 
+#[path = "life/deploys.rs"]
+mod deploys;
 #[path = "support/house.rs"]
 mod support;
 
@@ -141,15 +146,6 @@ async fn long_leases() -> House {
     House::open(|options| options.lease = Duration::from_secs(3600)).await
 }
 
-/// The app as it runs, with another web command and more of its dynos, to be deployed with care.
-fn another(house: &House, command: &str, formation: &str, how: Replacement) -> AppDefinition {
-    let procfile = dyno_runtime::Procfile::parse(&format!("web: {command}\n")).unwrap();
-    let mut app = AppDefinition::new(house.app.clone(), house.directory.path().to_owned(), procfile);
-    app.formation = formation.parse().unwrap();
-    app.replacement = how;
-    app
-}
-
 async fn registered(house: &House, quantity: usize) {
     let all = || house.ledger.told().iter().filter(|told| told.starts_with("register")).count();
     eventually("registered", || all() == quantity).await;
@@ -158,101 +154,6 @@ async fn registered(house: &House, quantity: usize) {
 fn kill(pid: i32) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
-
-const PREBOOT: Replacement = Replacement { preboot: true, at_once: None };
-const FAILED: &str = "heroku[api]: Deploy failed: web.";
-
-#[tokio::test]
-async fn a_deploy_with_preboot_whose_dynos_do_not_come_up_leaves_the_old_definition_current() {
-    for broken in ["exit 1", "sleep 600"] {
-        let house = long_leases().await;
-        let mut log = house.run(WEB, web(2)).await;
-        let before = pids(&house, 2).await;
-        registered(&house, 2).await;
-        let mut app = another(&house, broken, "web=3", PREBOOT);
-        app.times.boot = Duration::from_millis(300);
-        house.runtime.deploy(app).await.unwrap();
-        log.until(FAILED).await;
-        let failed = log.with(FAILED);
-        assert!(failed[0].ends_with(" did not come up; the release before it stays"), "{failed:?}");
-        // The old ones are as they were, also in number, and none of the new ones is left.
-        assert_eq!(pids(&house, 2).await, before, "{broken}");
-        assert_eq!(house.runtime.formation(&house.app).await.unwrap().to_string(), "web=2");
-        assert!(!house.ledger.told().iter().any(|told| told.starts_with("drain")));
-        // What crashes later, or is restarted, is the old one again.
-        kill(before[0]);
-        log.until("status 137").await;
-        registered(&house, 3).await;
-        let crashed = pids(&house, 2).await;
-        house.runtime.restart(&house.app, Which::All, Some(PREBOOT)).await.unwrap();
-        registered(&house, 5).await;
-        let after = pids(&house, 2).await;
-        assert!(after.iter().all(|pid| !crashed.contains(pid)));
-        let status = house.runtime.ps(&house.app).await.unwrap();
-        assert!(status.iter().all(|dyno| dyno.command.contains("http.server")), "{status:?}");
-        log.now();
-        assert_eq!(log.with(FAILED).len(), 1, "{:#?}", log.seen);
-        house.close().await;
-    }
-}
-
-#[tokio::test]
-async fn a_deploy_with_preboot_is_current_when_its_dynos_are_up() {
-    let house = long_leases().await;
-    let mut log = house.run(WEB, web(2)).await;
-    let before = pids(&house, 2).await;
-    registered(&house, 2).await;
-    // Until then an old one that crashes comes back as it was, as long as no successor is under way.
-    let held = "while [ ! -e go ]; do sleep 0.01; done; exec python3 -u -m http.server $PORT --bind 0.0.0.0";
-    let one = Replacement { preboot: true, at_once: Some(1) };
-    house.runtime.deploy(another(&house, held, "web=3", one)).await.unwrap();
-    log.until("Starting process with command `while").await;
-    let waits =
-        if log.with("heroku[web.1]: Starting process with command `while").is_empty() { 0 } else { 1 };
-    kill(before[waits]);
-    log.until("status 137").await;
-    registered(&house, 3).await;
-    assert_eq!(log.with("Starting process with command `while").len(), 1, "{:#?}", log.seen);
-    std::fs::write(house.directory.path().join("go"), "").unwrap();
-    // Two in place of the old ones, and the third one, which only the new formation has.
-    registered(&house, 6).await;
-    let after = pids(&house, 3).await;
-    let status = house.runtime.ps(&house.app).await.unwrap();
-    assert!(status.iter().all(|dyno| dyno.command.contains("--bind")), "{status:?}");
-    kill(after[0]);
-    registered(&house, 7).await;
-    pids(&house, 3).await;
-    let status = house.runtime.ps(&house.app).await.unwrap();
-    assert!(status.iter().all(|dyno| dyno.command.contains("--bind")), "{status:?}");
-    house.close().await;
-}
-
-#[tokio::test]
-async fn a_rolling_deploy_that_fails_says_how_many_dynos_it_has_replaced_and_the_one_that_failed_comes_back()
-{
-    let house = long_leases().await;
-    let mut log = house.run(WEB, web(3)).await;
-    let before = pids(&house, 3).await;
-    registered(&house, 3).await;
-    let second = "test $DYNO != web.1 && exit 1; exec python3 -u -m http.server $PORT --bind 0.0.0.0";
-    let one = Replacement { preboot: false, at_once: Some(1) };
-    house.runtime.deploy(another(&house, second, "web=3", one)).await.unwrap();
-    log.until(FAILED).await;
-    let rest = "web.2 did not come up; the release before it stays; 1 other dynos are replaced already";
-    assert_eq!(log.with(rest).len(), 1, "{:#?}", log.seen);
-    registered(&house, 5).await;
-    let after = pids(&house, 3).await;
-    assert_eq!(after.iter().filter(|pid| before.contains(pid)).count(), 1, "web.3 is as it was");
-    let status = house.runtime.ps(&house.app).await.unwrap();
-    let new: Vec<_> = status.iter().map(|dyno| dyno.command.contains("--bind")).collect();
-    assert_eq!(new, [true, false, false]);
-    house.runtime.restart(&house.app, Which::All, None).await.unwrap();
-    registered(&house, 8).await;
-    pids(&house, 3).await;
-    let status = house.runtime.ps(&house.app).await.unwrap();
-    assert!(status.iter().all(|dyno| !dyno.command.contains("--bind")), "{status:?}");
-    house.close().await;
 }
 
 #[tokio::test]
@@ -275,6 +176,32 @@ async fn a_rolling_restart_replaces_so_many_at_a_time() {
         most = most.max(down);
     }
     assert_eq!((down, most), (0, 2), "{:#?}", log.seen);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_old_dyno_that_is_registered_again_is_not_taken_for_the_new_one() {
+    // Leases are lost all the time.
+    let house = House::open(|options| options.lease = Duration::from_millis(60)).await;
+    house.ledger.names_anew.store(true, Ordering::Relaxed);
+    let slow = "web: if [ -e second ]; then while [ ! -e go ]; do sleep 0.01; done; fi; exec python3 -u -m http.server $PORT";
+    let mut log = house.run(slow, web(2)).await;
+    pids(&house, 2).await;
+    let both = ["register web.1", "register web.2"];
+    eventually("both are registered", || both.iter().all(|told| house.ledger.times(told) > 0)).await;
+    std::fs::write(house.directory.path().join("second"), "").unwrap();
+    let one = Replacement { preboot: true, at_once: Some(1) };
+    house.runtime.restart(&house.app, Which::All, Some(one)).await.unwrap();
+    log.until_nth(3, "Starting process").await;
+    let before = both.map(|told| house.ledger.times(told));
+    eventually("again and again", || {
+        both.iter().zip(before).all(|(told, before)| house.ledger.times(told) > before + 3)
+    })
+    .await;
+    log.now();
+    assert_eq!(log.with("Starting process").len(), 3, "one at a time: {:#?}", log.seen);
+    std::fs::write(house.directory.path().join("go"), "").unwrap();
+    log.until_nth(4, "State changed from starting to up").await;
     house.close().await;
 }
 
@@ -517,5 +444,23 @@ async fn a_release_command_runs_before_the_dynos_and_when_it_fails_the_old_relea
     std::fs::remove_file(house.directory.path().join("broken")).unwrap();
     house.runtime.deploy(next).await.unwrap();
     log.until("Starting process with command `exec sleep 700`").await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_app_whose_release_command_runs_can_be_stopped() {
+    let house = House::open(|_| {}).await;
+    let procfile = dyno_runtime::Procfile::parse("release: exec sleep 600\nworker: exec sleep 600").unwrap();
+    let app = AppDefinition::new(house.app.clone(), house.directory.path().to_owned(), procfile);
+    let stop = async {
+        while !house.runtime.ps(&house.app).await.is_ok_and(|all| all.iter().any(|it| it.phase == Phase::Up))
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        house.runtime.shutdown().await;
+    };
+    let both = async { tokio::join!(house.runtime.deploy(app), stop) };
+    let (deployed, ()) = tokio::time::timeout(LONG, both).await.expect("it stops");
+    assert!(matches!(deployed, Err(RuntimeError::Stopping(_))), "{deployed:?}");
     house.close().await;
 }

@@ -13,6 +13,7 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use dyno_runtime::{
@@ -285,4 +286,29 @@ async fn pressure_and_what_runs_can_be_read() {
     // `python3` may be a script that starts others before it becomes Python.
     eventually("nothing runs", || bare.group.control().runnable() == Some(0)).await;
     bare.remove().await;
+}
+
+#[tokio::test]
+async fn where_there_are_no_groups_another_size_gives_a_dyno_nothing_to_do() {
+    let house = House::open(|options| options.cgroups = Enforcement::Off).await;
+    let mut log = house.run("worker: exec sleep 600", |_| {}).await;
+    log.until("State changed from starting to up").await;
+    house.runtime.scale(&house.app, vec!["worker=standard-2x".parse().unwrap()]).await.unwrap();
+    // A clock that is stopped jumps to the next time that is waited for, once nothing else is to be done.
+    let (over, is_over) = std::sync::mpsc::channel();
+    let (give_up, gave_up) = tokio::sync::oneshot::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let _over_or_too_late: Result<(), _> = is_over.recv_timeout(LONG);
+        drop(give_up);
+    });
+    tokio::time::pause();
+    let is_at_rest = tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(3600)) => true,
+        _ = gave_up => false,
+    };
+    tokio::time::resume();
+    drop(over);
+    watch.join().unwrap();
+    assert!(is_at_rest, "an hour of nothing to do never passed");
+    house.close().await;
 }

@@ -36,7 +36,7 @@ pub(crate) use self::{
     limits::DynoLimits,
     runtime::Runtime,
     sizes::Sizes,
-    slug::{MaxSize, pack_and_say},
+    slug::{MaxSize, packed},
     up::Up,
 };
 use crate::failure::Failure;

@@ -157,7 +157,9 @@ impl Failure {
             | Self::App(_)
             | Self::EnvFile { .. } => Some(Exit::Configuration),
             Self::Usage(_) => Some(Exit::Usage),
-            Self::Interrupted | Self::Build(BuildError::Stopped) => Some(Exit::Interrupted),
+            Self::Interrupted | Self::Build(BuildError::Stopped) | Self::Slug(SlugError::Stopped) => {
+                Some(Exit::Interrupted)
+            }
             Self::Registry(Refusal::Unreachable { .. }) => Some(Exit::Unreachable),
             Self::Bind { .. } | Self::Socket(_) => Some(Exit::Bind),
             Self::Call(call) if call.is_unreachable() => Some(Exit::Unreachable),

@@ -34,6 +34,7 @@ impl From<&dyno_runtime::LogLine> for LogLine {
                 Speaker::Dyno(dyno) => dyno.to_string(),
                 Speaker::Router => "router".to_owned(),
                 Speaker::Api => "api".to_owned(),
+                Speaker::Logplex => "logplex".to_owned(),
             },
             text: String::from_utf8_lossy(&line.text).into_owned(),
         }
@@ -58,6 +59,8 @@ impl LogFilter {
             },
             Speaker::Router => wanted == "router",
             Speaker::Api => wanted == "api",
+            // Whatever is wanted: some of that may have been lost.
+            Speaker::Logplex => true,
         }
     }
 }

@@ -9,14 +9,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     Buildpack, Release, ReleaseError,
     cache::{Cache, copy_below},
     places::{self, Places},
     release::MAX_RELEASE,
-    step::{Ended, Say, Step, StepError, StepName, Yard},
+    step::{Ears, Ended, Step, StepError, StepName, Yard},
+    voice::Voice,
     workshop::Workshop,
 };
 use crate::{
@@ -25,7 +29,7 @@ use crate::{
     life::Exit,
     logs::Stream,
     options::{BaseEnvironment, Isolation, RuntimeOptions},
-    slug::{PackOptions, Packed, SlugError, SlugHash, pack},
+    slug::{PackOptions, Packed, SlugError, SlugHash, pack_unless},
 };
 
 /// Reads what earlier buildpacks export, then becomes the program.
@@ -182,10 +186,11 @@ pub struct Built {
     pub release: Release,
     workshop: Workshop,
     slug: PackOptions,
+    stop: watch::Receiver<bool>,
 }
 
 impl Built {
-    /// Packs it, like [`crate::slug::pack`].
+    /// Packs it, like [`crate::slug::pack`], unless the build is to stop ([`SlugError::Stopped`]).
     ///
     /// # Errors
     /// [`SlugError`].
@@ -195,11 +200,13 @@ impl Built {
         name: impl FnOnce(&SlugHash) -> PathBuf,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Packed, SlugError> {
-        pack(&self.workshop.build(), &self.slug, beside, name, progress)
+        let stopped = || *self.stop.borrow();
+        pack_unless(&stopped, &self.workshop.build(), &self.slug, beside, name, progress)
     }
 }
 
-/// Builds. `say` hears every line, those of the buildpacks as they are. Its processes end when `stop` becomes true.
+/// Builds. `say` is sent every line, those of the buildpacks as they are; a buildpack waits while nobody takes them. Its
+/// processes end when `stop` becomes true.
 ///
 /// # Errors
 /// [`BuildError`]; nothing is left but the cache.
@@ -209,12 +216,18 @@ impl Built {
 pub async fn build(
     options: &BuildOptions,
     stop: watch::Receiver<bool>,
-    say: &(dyn Fn(&[u8]) + Sync),
+    say: mpsc::Sender<Bytes>,
 ) -> Result<Built, BuildError> {
     let cache = Cache::take(&options.cache, options.runtime.isolation != Isolation::Plain)?;
     let until = Instant::now() + options.time;
+    let voice = Voice { lines: &say, stop: stop.clone(), until };
     // From here on no other build of this app goes on.
-    let yard = Yard::open(&options.runtime, options.limits, until, stop).await?;
+    let yard = Yard::open(&options.runtime, options.limits, until, stop.clone()).await?;
+    if cache.recover()? {
+        voice
+            .say("       The build before this one was not done: what it left in the cache was removed")
+            .await;
+    }
     let workshop = Workshop::open(&options.workshop, options.slug.app.as_str(), yard.disk().await?)?;
     workshop.fill(&options.source, &options.slug.limits)?;
     workshop.tell(&options.config_vars)?;
@@ -223,17 +236,29 @@ pub async fn build(
         copy_below(&cache.directory, &cached).map_err(BuildError::file("copy", &cache.directory))?;
     }
     let places = if yard.is_apart() { Places::of_dyno() } else { Places::of_machine(&workshop, &cached) };
-    let mut site = Site { options, workshop: &workshop, cache: &cached, places, yard, say, exports: vec![] };
+    let mut site =
+        Site { options, workshop: &workshop, cache: &cached, places, yard, voice: &voice, exports: vec![] };
     let chosen = site.detect().await?;
+    let is_a_copy = cached != cache.directory;
+    if !is_a_copy {
+        begin(&cache, &voice).await;
+    }
     let mut release = Release::default();
     for pack in &chosen {
         site.compile(pack).await?;
         release = site.release(pack).await?;
     }
     drop(site);
-    if !cache.keep(&cached, options.cache_bytes)? {
-        say(format!("       The cache had more than {} bytes and was emptied", options.cache_bytes)
-            .as_bytes());
+    if is_a_copy {
+        begin(&cache, &voice).await;
+    }
+    match cache.keep(&cached, options.cache_bytes) {
+        Ok(true) => {}
+        Ok(false) => {
+            let most = options.cache_bytes;
+            voice.say(format!("       The cache had more than {most} bytes and was emptied")).await;
+        }
+        Err(error) => voice.say(format!("       The cache could not be kept: {error}")).await,
     }
     let names: Vec<String> = chosen.into_iter().map(|pack| pack.title).collect();
     let slug = PackOptions {
@@ -242,7 +267,15 @@ pub async fn build(
         buildpacks: names.clone(),
         ..options.slug.clone()
     };
-    Ok(Built { names, release, workshop, slug })
+    Ok(Built { names, release, workshop, slug, stop })
+}
+
+/// From here on the cache is written.
+async fn begin(cache: &Cache, voice: &Voice<'_>) {
+    if let Err(error) = cache.begin() {
+        let text = "cannot be marked as being written; if this build is killed, the next one does not know";
+        voice.say(format!("       The cache {text}: {error}")).await;
+    }
 }
 
 /// A buildpack that is used.
@@ -262,7 +295,7 @@ struct Site<'b> {
     /// Where the steps see all of it.
     places: Places,
     yard: Yard<'b>,
-    say: &'b (dyn Fn(&[u8]) + Sync),
+    voice: &'b Voice<'b>,
     /// The `export` files of the buildpacks so far, as the steps see them.
     exports: Vec<PathBuf>,
 }
@@ -277,7 +310,7 @@ impl Site<'_> {
             if ended == Exit::Code(0) {
                 let title = title.lines().next().unwrap_or_default().trim();
                 let title = if title.is_empty() { pack.name.clone() } else { printable(title) };
-                (self.say)(format!("-----> {title} app detected").as_bytes());
+                self.voice.say(format!("-----> {title} app detected")).await;
                 chosen.push(Chosen { name: pack.name.clone(), title, directory });
                 if !self.options.in_order {
                     break;
@@ -294,8 +327,7 @@ impl Site<'_> {
     }
 
     async fn compile(&mut self, pack: &Chosen) -> Result<(), BuildError> {
-        let said = |_, line: &Bytes| (self.say)(line);
-        match self.run(&pack.name, StepName::Compile, &pack.directory, &said).await? {
+        match self.run(&pack.name, StepName::Compile, &pack.directory, &|_, _| false).await? {
             Exit::Code(0) => {}
             exit => {
                 return Err(BuildError::Failed { pack: pack.name.clone(), step: StepName::Compile, exit });
@@ -329,17 +361,17 @@ impl Site<'_> {
         directory: &str,
     ) -> Result<(Exit, String), BuildError> {
         let heard = Mutex::new(String::new());
-        let hear = |stream, line: &Bytes| match stream {
-            Stream::Stdout => {
+        let keep = |stream, line: &Bytes| {
+            if stream == Stream::Stdout {
                 let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
                 if heard.len() <= MAX_RELEASE {
                     heard.push_str(&String::from_utf8_lossy(line));
                     heard.push('\n');
                 }
             }
-            Stream::Stderr => (self.say)(line),
+            stream == Stream::Stdout
         };
-        let exit = self.run(pack, step, directory, &hear).await?;
+        let exit = self.run(pack, step, directory, &keep).await?;
         Ok((exit, heard.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
@@ -348,7 +380,7 @@ impl Site<'_> {
         pack: &str,
         step: StepName,
         directory: &str,
-        say: Say<'_>,
+        keep: &(dyn Fn(Stream, &Bytes) -> bool + Sync),
     ) -> Result<Exit, BuildError> {
         let program = Path::new(directory).join(step.to_string());
         self.check(pack, step, &program)?;
@@ -365,7 +397,7 @@ impl Site<'_> {
             content: places::content(self.workshop, self.cache, compiling),
             disk: self.workshop.disk(),
         };
-        match self.yard.run(order, say).await? {
+        match self.yard.run(order, Ears { keep, voice: self.voice }).await? {
             Ended::Exit(exit) => Ok(exit),
             Ended::Stopped => Err(BuildError::Stopped),
             Ended::TimedOut => {

@@ -1,4 +1,9 @@
 //! What buildpacks keep from one build of an app to the next: one directory for each app, bounded.
+//!
+//! ```text
+//! <cache>/        what buildpacks see
+//! <cache>.open    there while it is written: a build that was not done has left it, and the next one empties the cache
+//! ```
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -14,7 +19,7 @@ use crate::remove::remove_tree;
 #[derive(Debug)]
 pub(super) struct Cache {
     pub(super) directory: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Cache {
@@ -31,25 +36,66 @@ impl Cache {
         let directory = fs::canonicalize(directory).map_err(BuildError::file("look at", directory))?;
         let lock = File::open(&directory).map_err(BuildError::file("open", &directory))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { directory, _lock: lock }),
+            Ok(()) => Ok(Self { directory, lock }),
             Err(TryLockError::WouldBlock) => Err(BuildError::Busy(directory)),
             Err(TryLockError::Error(source)) => Err(BuildError::file("lock", &directory)(source)),
         }
     }
 
-    /// Keeps what is in `from`, which may be the cache itself, if that is not more than `most` bytes; else nothing.
+    /// Empties it if a build that was not done had begun to write there. Whether it did. Nothing of such a build may run any
+    /// more.
+    pub(super) fn recover(&self) -> Result<bool, BuildError> {
+        let was_open = self.mark().try_exists().map_err(BuildError::file("look at", self.mark()))?;
+        if was_open {
+            self.empty().map_err(BuildError::file("empty", &self.directory))?;
+            self.done().map_err(BuildError::file("remove", self.mark()))?;
+        }
+        Ok(was_open)
+    }
+
+    /// From now on it is written, until [`Self::keep`].
+    pub(super) fn begin(&self) -> io::Result<()> {
+        File::create(self.mark())?.sync_all()?;
+        match self.mark().parent() {
+            Some(beside) => File::open(beside)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn done(&self) -> io::Result<()> {
+        fs::remove_file(self.mark()).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })
+    }
+
+    fn mark(&self) -> PathBuf {
+        let mut mark = self.directory.clone().into_os_string();
+        mark.push(".open");
+        mark.into()
+    }
+
+    /// Keeps what is in `from`, which may be the cache itself, after [`Self::begin`], if that is not more than `most` bytes; else nothing.
     /// Whether it kept it.
-    pub(super) fn keep(&self, from: &Path, most: u64) -> Result<bool, BuildError> {
+    ///
+    /// # Errors
+    /// Then it is empty, or the next build empties it.
+    pub(super) fn keep(&self, from: &Path, most: u64) -> io::Result<bool> {
         // What cannot be counted is too much as well.
         let fits = size_below(from, most).is_ok_and(|bytes| bytes <= most);
-        let elsewhere = from != self.directory;
-        if elsewhere || !fits {
-            self.empty().map_err(BuildError::file("empty", &self.directory))?;
+        if from != self.directory {
+            self.empty()?;
+            if let Err(error) = if fits { copy_below(from, &self.directory) } else { Ok(()) } {
+                self.empty()?;
+                self.done()?;
+                return Err(error);
+            }
+        } else if !fits {
+            self.empty()?;
         }
-        if elsewhere && fits {
-            copy_below(from, &self.directory)
-                .map_err(BuildError::file("copy the cache to", &self.directory))?;
-        }
+        // The mark is not to be gone while what is there is not on the disk.
+        rustix::fs::syncfs(&self.lock)?;
+        self.done()?;
         Ok(fits)
     }
 
@@ -94,4 +140,45 @@ fn size_below(directory: &Path, most: u64) -> io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_copied_whole_is_empty() {
+        let place = tempfile::tempdir().unwrap();
+        // Its names are a little too long for paths in a longer directory.
+        let (new, old) = (place.path().join("new"), place.path().join("o".repeat(250)));
+        let mut deep = new.clone();
+        while deep.as_os_str().len() < 3_900 {
+            deep.push("d".repeat(150));
+        }
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(new.join("file"), "new").unwrap();
+        let cache = Cache::take(&old, false).unwrap();
+        fs::write(old.join("file"), "old").unwrap();
+        cache.keep(&new, 1 << 20).unwrap_err();
+        assert_eq!(names(&old), [] as [&str; 0]);
+        assert!(!cache.recover().unwrap(), "there is nothing to be done about it any more");
+    }
+
+    #[test]
+    fn a_cache_that_was_being_written_is_emptied_once() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::take(&place.path().join("cache"), false).unwrap();
+        cache.begin().unwrap();
+        fs::write(cache.directory.join("half"), "").unwrap();
+        assert_eq!((cache.recover().unwrap(), names(&cache.directory)), (true, vec![]));
+        fs::write(cache.directory.join("whole"), "").unwrap();
+        cache.begin().unwrap();
+        assert!(cache.keep(&cache.directory, 1 << 20).unwrap());
+        assert_eq!((cache.recover().unwrap(), names(&cache.directory)), (false, vec!["whole".to_owned()]));
+    }
 }

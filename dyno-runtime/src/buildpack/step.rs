@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::places::IN_ROOT;
+use super::{places::IN_ROOT, voice::Voice};
 use crate::{
     cgroup::{CgroupError, Enforcement, Limits, Role, Site},
     init::{InitSpec, Stdin},
@@ -105,8 +105,13 @@ pub(super) struct Step<'s> {
     pub(super) disk: Option<&'s Disk>,
 }
 
-/// Who hears what a step writes, line by line.
-pub(super) type Say<'s> = &'s (dyn Fn(Stream, &Bytes) + Sync);
+/// What becomes of what a step writes.
+#[derive(Clone, Copy)]
+pub(super) struct Ears<'s> {
+    /// Takes a line, if it is not to be said.
+    pub(super) keep: &'s (dyn Fn(Stream, &Bytes) -> bool + Sync),
+    pub(super) voice: &'s Voice<'s>,
+}
 
 impl<'o> Yard<'o> {
     /// Takes the place, and removes what a build that was killed has left there.
@@ -148,7 +153,7 @@ impl<'o> Yard<'o> {
 
     /// Runs it to its end. When it returns, none of its processes is left. Not cancel safe: what is left of a step that
     /// was cancelled is removed by the next build of the same app.
-    pub(super) async fn run(&self, step: Step<'_>, say: Say<'_>) -> Result<Ended, StepError> {
+    pub(super) async fn run(&self, step: Step<'_>, ears: Ears<'_>) -> Result<Ended, StepError> {
         let key = step.key.clone();
         let quarters = self.walls.as_ref().map(|walls| walls.quarters(&key)).transpose();
         let quarters = quarters.map_err(StepError::Quarters)?;
@@ -158,7 +163,7 @@ impl<'o> Yard<'o> {
         let mut family = Family { leader: None, mark, cgroup, apart, stays: apart };
         let launched = self.launch(step, &mut family, quarters.as_ref()).await;
         let ended = match launched {
-            Ok(launched) => Ok(self.watch(launched, &family, say).await),
+            Ok(launched) => Ok(self.watch(launched, &family, ears).await),
             Err(error) => Err(error),
         };
         if let Err(error) = self.discard(&family, quarters.as_ref()).await {
@@ -235,11 +240,11 @@ impl<'o> Yard<'o> {
         Ok(())
     }
 
-    async fn watch(&self, launched: Launched, family: &Family, say: Say<'_>) -> Ended {
+    async fn watch(&self, launched: Launched, family: &Family, ears: Ears<'_>) -> Ended {
         let Launched { process, streams } = launched;
         let output = async {
             if let Streams::Pipes { stdout, stderr, .. } = streams {
-                tokio::join!(carry(stdout, Stream::Stdout, say), carry(stderr, Stream::Stderr, say));
+                tokio::join!(carry(stdout, Stream::Stdout, ears), carry(stderr, Stream::Stderr, ears));
             }
         };
         tokio::pin!(output);
@@ -279,13 +284,19 @@ impl Drop for Yard<'_> {
 }
 
 /// All that comes from a pipe. It is not read faster than it is heard, so nothing is lost.
-async fn carry(mut from: pipe::Receiver, stream: Stream, say: Say<'_>) {
-    let (mut lines, mut buffer) = (Lines::default(), vec![0; 16 << 10]);
+async fn carry(mut from: pipe::Receiver, stream: Stream, Ears { keep, voice }: Ears<'_>) {
+    let (mut lines, mut whole, mut buffer) = (Lines::default(), vec![], vec![0; 16 << 10]);
     // An error of a pipe is its end.
     while let Ok(n @ 1..) = read(&mut from, &mut buffer).await {
-        lines.feed(buffer.get(..n).unwrap_or_default(), |line| say(stream, &line));
+        lines.feed(buffer.get(..n).unwrap_or_default(), |line| whole.push(line));
+        for line in whole.drain(..).filter(|line| !keep(stream, line)) {
+            voice.say(line).await;
+        }
     }
-    lines.finish(|line| say(stream, &line));
+    lines.finish(|line| whole.push(line));
+    for line in whole.into_iter().filter(|line| !keep(stream, line)) {
+        voice.say(line).await;
+    }
 }
 
 async fn read(from: &mut pipe::Receiver, buffer: &mut [u8]) -> io::Result<usize> {

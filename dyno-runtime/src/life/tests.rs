@@ -59,6 +59,20 @@ fn a_port_that_does_not_accept_within_60_seconds_is_r10_and_sigkill() {
 }
 
 #[test]
+fn one_that_nobody_watched_when_its_boot_time_ended_is_asked_before_it_is_r10() {
+    for (age, until) in [(10, 60), (59, 64), (3600, 3605)] {
+        let (life, effects) = Life::adopted(true, Times::default(), Stage::Starting, secs(0), secs(age));
+        assert_eq!((life.wake(), &effects[..]), (Some(secs(until)), &[Effect::Probe][..]));
+        let (up, _) = life.on(secs(age), Input::Time).0.on(secs(age), Input::Accepting);
+        assert_eq!(up.phase(), Phase::Up);
+        assert_eq!(
+            life.on(secs(until), Input::Time).0.on(secs(until), Input::Empty).0.phase(),
+            Phase::Crashed
+        );
+    }
+}
+
+#[test]
 fn a_stop_drains_deregisters_terminates_and_waits_for_every_process() {
     let stop = Input::Stop(Why::Down);
     let start = [(0, Input::Launched), (1, Input::Accepting), (9, stop)];

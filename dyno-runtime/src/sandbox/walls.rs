@@ -8,6 +8,7 @@ use std::{
     net::Ipv4Addr,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,8 @@ pub(crate) struct Walls {
     disks: Option<Disks>,
     /// Also while nobody asks for it, the way out stays open.
     uplink: Option<Uplink>,
+    /// They are to stand when the runtime is gone.
+    stand: AtomicBool,
 }
 
 impl Walls {
@@ -137,7 +140,13 @@ impl Walls {
             _lock: lock,
             disks,
             uplink,
+            stand: AtomicBool::new(false),
         }))
+    }
+
+    /// Nothing of them is removed any more: dynos go on within them, without this runtime.
+    pub(crate) fn leave(&self) {
+        self.stand.store(true, Ordering::Relaxed);
     }
 
     /// What one dyno gets.
@@ -220,6 +229,10 @@ impl Walls {
 
 impl Drop for Walls {
     fn drop(&mut self) {
+        if *self.stand.get_mut() {
+            // The rules of the network, too, are among what keeps dynos apart.
+            return std::mem::forget(self.uplink.take());
+        }
         // Only if no dyno has anything in it any more.
         let _not_empty = std::fs::remove_dir(&self.scratch);
         for root in self.old_roots.iter().chain([&self.skeleton.root]) {

@@ -50,6 +50,9 @@ pub enum SlugError {
     /// A file was written to while it was packed.
     #[error("{} changed while it was packed; try again when nothing writes there", .0.display())]
     Changed(PathBuf),
+    /// Somebody stopped it.
+    #[error("the slug was not made: that was stopped")]
+    Stopped,
     /// The store belongs to somebody else, or others may write there.
     #[error("{} is not safe as a store of slugs: it must belong to this user, and only they may write there", .0.display())]
     UnsafeStore(PathBuf),

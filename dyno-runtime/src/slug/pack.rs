@@ -94,14 +94,31 @@ pub fn pack(
     name: impl FnOnce(&SlugHash) -> PathBuf,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Packed, SlugError> {
+    pack_unless(&|| false, directory, options, beside, name, progress)
+}
+
+/// The same, until it is `stopped`: then it is [`SlugError::Stopped`].
+pub(crate) fn pack_unless(
+    stopped: &dyn Fn() -> bool,
+    directory: &Path,
+    options: &PackOptions,
+    beside: &Path,
+    name: impl FnOnce(&SlugHash) -> PathBuf,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Packed, SlugError> {
     let ignored = Ignored::of(directory)?;
     let mut found = walk(directory, &ignored, &options.limits)?;
     let draft = beside.join(format!(".busbar-slug-{}-{:08x}", std::process::id(), fastrand::u32(..)));
     // A slug that is made within the app's directory is no part of itself.
     found.retain(|found| found.source != draft);
     let manifest = manifest(directory, options, &found)?;
-    let made = write(&draft, &manifest, &found, options, progress);
+    let goes_on = || if stopped() { Err(SlugError::Stopped) } else { Ok(()) };
+    let made = write(&draft, &manifest, &found, options, &mut |done, all| {
+        progress(done, all);
+        goes_on()
+    });
     let placed = made.and_then(|(hash, compressed)| {
+        goes_on()?;
         let file = name(&hash);
         fs::rename(&draft, &file).map_err(SlugError::file("write", &file))?;
         Ok(Packed { file, hash, compressed, manifest })
@@ -138,7 +155,7 @@ fn write(
     manifest: &Manifest,
     found: &[Found],
     options: &PackOptions,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> Result<(), SlugError>,
 ) -> Result<(SlugHash, u64), SlugError> {
     let broken = |error: io::Error| written(error, draft);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(draft).map_err(broken)?;
@@ -156,7 +173,7 @@ fn write(
     for found in found {
         append(&mut slug, draft, found, &mut |bytes| {
             done += bytes;
-            progress(done, manifest.bytes);
+            progress(done, manifest.bytes)
         })?;
     }
     let encoder = slug.into_inner().map_err(broken)?;
@@ -169,7 +186,7 @@ fn append<W: Write>(
     slug: &mut tar::Builder<W>,
     draft: &Path,
     found: &Found,
-    done: &mut dyn FnMut(u64),
+    done: Done<'_>,
 ) -> Result<(), SlugError> {
     let appended = match &found.what {
         What::Directory => {
@@ -183,8 +200,11 @@ fn append<W: Write>(
         }
         What::File { size, executable } => {
             let mut header = header(EntryType::Regular, *executable, *size);
-            let source = Whole::open(&found.source, *size, done)?;
-            let appended = slug.append_data(&mut header, &found.path, source);
+            let mut source = Whole::open(&found.source, *size, done)?;
+            let appended = slug.append_data(&mut header, &found.path, &mut source);
+            if let Some(refused) = source.refused {
+                return Err(refused);
+            }
             if let Err(error) = &appended
                 && error.get_ref().is_some_and(|inner| inner.is::<HasChanged>())
             {
@@ -239,11 +259,16 @@ impl Write for Hashing {
     }
 }
 
+/// Hears how many bytes more are packed, and says whether to go on.
+type Done<'a> = &'a mut dyn FnMut(u64) -> Result<(), SlugError>;
+
 /// A file that must have exactly the size it had.
 struct Whole<'a> {
     file: io::BufReader<File>,
     left: u64,
-    done: &'a mut dyn FnMut(u64),
+    done: Done<'a>,
+    /// Why it is not read on.
+    refused: Option<SlugError>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -251,7 +276,7 @@ struct Whole<'a> {
 struct HasChanged;
 
 impl<'a> Whole<'a> {
-    fn open(path: &Path, size: u64, done: &'a mut dyn FnMut(u64)) -> Result<Self, SlugError> {
+    fn open(path: &Path, size: u64, done: Done<'a>) -> Result<Self, SlugError> {
         // What was a file a moment ago may be a symlink or a pipe now.
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).unwrap_or(0);
@@ -262,7 +287,7 @@ impl<'a> Whole<'a> {
             return Err(SlugError::Changed(path.to_owned()));
         }
         let capacity = usize::try_from(size).unwrap_or(PIECE).clamp(512, PIECE);
-        Ok(Self { file: io::BufReader::with_capacity(capacity, file), left: size, done })
+        Ok(Self { file: io::BufReader::with_capacity(capacity, file), left: size, done, refused: None })
     }
 }
 
@@ -273,7 +298,10 @@ impl Read for Whole<'_> {
             return Err(io::Error::other(HasChanged));
         }
         self.left -= read as u64;
-        (self.done)(read as u64);
+        if let Err(refused) = (self.done)(read as u64) {
+            self.refused = Some(refused);
+            return Err(io::ErrorKind::Other.into());
+        }
         Ok(read)
     }
 }

@@ -5,9 +5,11 @@
 //! - [`oneoff`]: dynos that are no part of the formation, and the release command before a deploy.
 //! - [`adopt`]: dynos that a killed runtime has left.
 //! - [`staged`]: a deploy, and whether it has proved itself.
+//! - [`end`]: all its dynos stop, or are left to the next runtime.
 //! - [`status`]: what `ps` shows and the registry is told.
 
 mod adopt;
+mod end;
 mod idle;
 mod oneoff;
 mod replace;
@@ -28,6 +30,7 @@ use tokio::{
     time::Instant,
 };
 
+pub(super) use self::end::End;
 pub use self::oneoff::{Attach, OneOff, Started};
 use self::{idle::Idleness, oneoff::Release, staged::Staged};
 use super::{
@@ -56,6 +59,8 @@ pub(super) enum Command {
     Scale(Vec<ScaleChange>, oneshot::Sender<Result<Formation, RuntimeError>>),
     Restart(Which, Option<Replacement>, oneshot::Sender<Result<(), RuntimeError>>),
     Ps(oneshot::Sender<Vec<DynoStatus>>),
+    Formation(oneshot::Sender<Formation>),
+    End(End),
 }
 
 /// The app.
@@ -171,15 +176,16 @@ impl Actor {
         actor
     }
 
-    /// Obeys until nobody can command it any more; then stops all dynos and returns when none is left.
+    /// Obeys until it is to end, or nobody can command it any more; returns when nothing is done with its dynos any more.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        loop {
+        let how = loop {
             let restart = self.slots.values().filter_map(|slot| slot.restart_at).min();
             let cycle = self.next_to_cycle().map(|(at, _)| at);
             tokio::select! {
                 command = commands.recv() => match command {
+                    Some(Command::End(how)) => break how,
                     Some(command) => self.obey(command),
-                    None => break,
+                    None => break End::Stop,
                 },
                 Some(event) = self.from_dynos.recv() => self.hear(event),
                 () = at(restart) => self.start_those_due(),
@@ -187,8 +193,10 @@ impl Actor {
                 () = self.idleness.turns() => self.turn(),
             }
             self.report();
-        }
-        self.stop().await;
+        };
+        // Whoever asks for something now learns at once that it is too late.
+        drop(commands);
+        self.end(how).await;
     }
 
     fn obey(&mut self, command: Command) {
@@ -208,6 +216,10 @@ impl Actor {
             Command::Ps(reply) => {
                 let _ = reply.send(self.ps());
             }
+            Command::Formation(reply) => {
+                let _ = reply.send(self.formation.clone());
+            }
+            Command::End(_) => {}
         }
     }
 
@@ -234,6 +246,7 @@ impl Actor {
     }
 
     fn scale(&mut self, changes: &[ScaleChange]) -> Result<Formation, RuntimeError> {
+        self.is_deployed()?;
         let next = self.formation.changed(changes)?;
         next.check_against(&self.definition.procfile)?;
         if let Some(staged) = &mut self.staged {
@@ -250,6 +263,11 @@ impl Actor {
             self.wake();
         }
         Ok(next)
+    }
+
+    /// Dynos that were adopted stay as they are until a deploy says what there should be.
+    fn is_deployed(&self) -> Result<(), RuntimeError> {
+        if self.adopts { Err(RuntimeError::UnknownApp(self.definition.name.clone())) } else { Ok(()) }
     }
 
     /// Lets the dynos of a type have its new limits: at once where the kernel allows it, otherwise by a restart.
@@ -410,6 +428,7 @@ impl Actor {
             News::Booted => self.is_booted(generation),
             News::Unrouted => self.is_unrouted(generation),
             News::Ended { up_for, exit } => self.has_ended(generation, up_for, exit),
+            News::Left => drop(self.lives.remove(&generation)),
         }
     }
 
@@ -417,7 +436,7 @@ impl Actor {
         let Some(Live { dyno, ended, .. }) = self.lives.remove(&generation) else { return };
         let _nobody_asks = ended.map(|ended| ended.send(exit));
         if self.was_release(generation, exit) || self.makes_way(&dyno, generation) {
-            return;
+            return self.advance();
         }
         let Some(slot) = self.slots.get_mut(&dyno).filter(|slot| slot.generation == Some(generation)) else {
             return;
@@ -437,35 +456,7 @@ impl Actor {
         if wait.is_zero() {
             self.start_again(&dyno);
         }
-    }
-
-    /// Web dynos first: what their last requests need should still be there.
-    async fn stop(mut self) {
-        self.slots.clear();
-        (self.release, self.staged) = (None, None);
-        self.report();
-        self.tell_all(|live| live.dyno.process_type.is_web());
-        let mut others_told = false;
-        while !self.lives.is_empty() {
-            let serving = |live: &Live| {
-                live.dyno.process_type.is_web() && (live.phase != Phase::Stopping || live.draining)
-            };
-            if !others_told && !self.lives.values().any(serving) {
-                others_told = true;
-                self.tell_all(|_| true);
-            }
-            let Some(event) = self.from_dynos.recv().await else { break };
-            self.hear(event);
-        }
-        drop(self.web);
-        // Each call to the registry is bounded, and there is at most one more.
-        let _reported = self.reporter.await;
-    }
-
-    fn tell_all(&self, which: impl Fn(&Live) -> bool) {
-        for (generation, _) in self.lives.iter().filter(|(_, live)| which(live)) {
-            self.tell(Some(*generation), Order::Stop(Why::Down));
-        }
+        self.advance();
     }
 
     fn say(&self, dyno: &DynoName, say: Say) {

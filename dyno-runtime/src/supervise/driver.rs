@@ -37,6 +37,8 @@ enum Happened {
     Unrouted,
     /// It is time for a reading.
     Reading,
+    /// It is to go on without this runtime.
+    Left,
 }
 
 /// How a driver begins.
@@ -72,6 +74,7 @@ pub(super) struct Driver<'a> {
     membership: Option<Membership>,
     leases: Option<watch::Receiver<Option<Lease>>>,
     unrouted: Option<BoxFuture<'static, ()>>,
+    leaves: watch::Receiver<bool>,
     /// What is waited for, and what it means when it comes.
     awaited: Vec<(Input, BoxFuture<'static, ()>)>,
 }
@@ -109,9 +112,9 @@ impl<'a> Driver<'a> {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let reached = written.began.until(written.since);
-        let (life, effects) =
-            Life::adopted(body.door.is_some(), plan.definition.times, written.stage, reached);
         let age = written.began.age();
+        let (life, effects) =
+            Life::adopted(body.door.is_some(), plan.definition.times, written.stage, reached, age);
         let mut driver = Self::with(house, plan, teller, body, orders, events, life, written);
         driver.began = driver.began.checked_sub(age).unwrap_or(driver.began);
         driver.up_since = (driver.written.stage != Stage::Starting).then(|| driver.began + reached);
@@ -160,6 +163,7 @@ impl<'a> Driver<'a> {
             membership: None,
             leases: None,
             unrouted: None,
+            leaves: house.leaves.subscribe(),
             awaited: vec![],
         }
     }
@@ -186,6 +190,12 @@ impl<'a> Driver<'a> {
                 Happened::Unrouted => self.tell_app(News::Unrouted).await,
                 Happened::Order(order) => self.obey(order).await,
                 Happened::Reading => self.read().await,
+                Happened::Left => {
+                    if let Some(membership) = self.membership.take() {
+                        membership.leave().await;
+                    }
+                    return News::Left;
+                }
                 Happened::Input(input) => self.take(input).await,
             }
         }
@@ -197,6 +207,7 @@ impl<'a> Driver<'a> {
         let wake = self.life.wake().map(|wake| self.began + wake);
         tokio::select! {
             biased;
+            () = told_to_leave(&mut self.leaves) => Happened::Left,
             () = self.body.process.ended(), if self.exit.is_none() => {
                 self.reach(Milestone::Exited);
                 let exit = self.body.process.peek();
@@ -230,7 +241,7 @@ impl<'a> Driver<'a> {
             }
             Order::Go => self.take(Input::Go).await,
             Order::Quota(quota) => {
-                self.meter.set_quota(quota);
+                self.meter.set_quota(quota.filter(|_| self.body.family.cgroup.is_some()));
                 self.next_reading = self.meter.period().map(|period| Instant::now() + period);
             }
         }
@@ -238,6 +249,7 @@ impl<'a> Driver<'a> {
 
     /// Reads what its group says, and says what that means.
     async fn read(&mut self) {
+        self.next_reading = None;
         let Some(cgroup) = &self.body.family.cgroup else { return };
         let (group, wants) = (cgroup.control(), self.meter.wants());
         let reading = Reading {
@@ -430,6 +442,11 @@ fn random_uuid() -> String {
     let hex = format!("{random:032x}");
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+/// Returns when dynos are to go on without this runtime. Cancel safe.
+async fn told_to_leave(leaves: &mut watch::Receiver<bool>) {
+    let _there_is_a_house = leaves.wait_for(|leaves| *leaves).await;
 }
 
 /// Waits for it, and forgets it. Cancel safe.

@@ -93,6 +93,8 @@ pub(super) enum News {
     Registered,
     /// No router sends it anything new.
     Unrouted,
+    /// It goes on without this runtime.
+    Left,
     /// Nothing of it is left.
     Ended { up_for: Duration, exit: Option<Exit> },
 }

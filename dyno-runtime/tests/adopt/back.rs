@@ -7,12 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dyno_runtime::Phase;
+use dyno_runtime::{DynoStatus, Phase, RuntimeError, Which};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    killed::{How, Place, all_run, below, deploy, leader, records},
-    support::{eventually, runs, supervise},
+    killed::{How, Place, all_run, below, definition, deploy, leader, records},
+    support::{House, eventually, runs, supervise},
 };
 
 const APP: &str = "web: exec python3 -u -m http.server $PORT\nworker: exec sleep 600\n";
@@ -77,6 +77,125 @@ async fn a_dyno_that_nobody_wants_any_more_is_stopped_and_one_of_another_definit
         let text: String = records(house.state()).iter().map(ToString::to_string).collect();
         assert!(text.contains("fingerprint") && !text.contains("PIN") && !text.contains("1234"), "{text}");
         house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn with_preboot_an_adopted_dyno_of_another_definition_serves_until_its_successor_is_up() {
+    for how in How::all() {
+        let mut place = Place::new(how, "web: exec python3 -u -m http.server $PORT\n");
+        place.start();
+        let old = place.leaders(1, "up").await[0];
+        eventually("its lease is written down", || place.records()[0]["life"]["lease"].is_object()).await;
+        place.kill();
+        let held = "web: while [ ! -e go ]; do sleep 0.01; done; exec python3 -u -m http.server $PORT\n";
+        fs::write(place.directory.path().join("Procfile"), held).unwrap();
+        let house = place.next(|_| {}).await;
+        let mut log = deploy(&house, |app| app.replacement.preboot = true).await;
+        let mut status = vec![];
+        let new = loop {
+            status = house.runtime.ps(&house.app).await.unwrap();
+            let new = status.iter().find(|dyno| dyno.phase == Phase::Starting).and_then(|dyno| dyno.pid);
+            match new {
+                Some(new) => break new,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        let serves = status.iter().find(|dyno| dyno.pid == Some(old) && dyno.phase == Phase::Up);
+        let address = serves.and_then(|dyno| dyno.address);
+        assert!(status.len() == 2 && address.is_some(), "{how:?}: {status:?}");
+        tokio::net::TcpStream::connect(address.unwrap()).await.unwrap();
+        log.now();
+        assert_eq!(log.with("Restarting"), Vec::<&str>::new(), "{how:?}");
+        // Below its root, where it sees it.
+        fs::write(format!("/proc/{}/cwd/go", below(new)[0]), "").unwrap();
+        log.until("State changed from starting to up").await;
+        log.until("Process exited with status 143").await;
+        eventually("the old one is gone", || !runs(old)).await;
+        assert_eq!(house.ledger.times("drain web.1"), 1, "{how:?}: {:?}", house.ledger.told());
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_dyno_that_began_to_accept_while_nobody_watched_is_up_also_after_its_boot_time() {
+    for how in How::all() {
+        let held = "web: while [ ! -e go ]; do sleep 0.01; done; exec python3 -u -m http.server $PORT\n";
+        let mut place = Place::new(how, held);
+        place.start();
+        let leader = place.leaders(1, "starting").await[0];
+        let address = place.records()[0]["life"]["address"].as_str().unwrap().to_owned();
+        place.kill();
+        fs::write(format!("/proc/{}/cwd/go", below(leader)[0]), "").unwrap();
+        eventually("it accepts", || std::net::TcpStream::connect(&address).is_ok()).await;
+        let house = place.next(|_| {}).await;
+        let mut log = deploy(&house, |app| app.times.boot = Duration::from_millis(1)).await;
+        log.until("web.1]: State changed from starting to ").await;
+        assert_eq!(
+            log.with("State changed"),
+            ["heroku[web.1]: State changed from starting to up"],
+            "{how:?}"
+        );
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn when_the_release_command_of_an_upgrade_fails_the_adopted_dynos_stay_and_can_be_left_to_the_next_runtime()
+ {
+    for how in How::all() {
+        let mut place = Place::new(how, APP);
+        place.start();
+        let mut leaders = place.leaders(2, "up").await;
+        leaders.sort_unstable();
+        place.kill();
+        let broken = "release: while [ ! -e go ]; do sleep 0.01; done; exit 1\n";
+        fs::write(place.directory.path().join("Procfile"), format!("{APP}{broken}")).unwrap();
+        let house = place.next(|_| {}).await;
+        let upgrade = house.runtime.deploy(definition(house.directory.path()));
+        let release = async {
+            let release = running(&house, "release").await;
+            // Who only looks changes nothing, and there is no formation yet.
+            assert_eq!(house.runtime.formation(&house.app).await.unwrap().to_string(), "", "{how:?}");
+            let scaled = house.runtime.scale(&house.app, vec!["web=3".parse().unwrap()]).await;
+            assert!(matches!(scaled, Err(RuntimeError::UnknownApp(_))), "{how:?}: {scaled:?}");
+            let restarted = house.runtime.restart(&house.app, Which::All, None).await;
+            assert!(matches!(restarted, Err(RuntimeError::UnknownApp(_))), "{how:?}: {restarted:?}");
+            fs::write(format!("/proc/{}/cwd/go", below(release)[0]), "").unwrap();
+        };
+        let (refused, ()) = tokio::join!(upgrade, release);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("failed with status 1; nothing was changed"), "{how:?}: {refused}");
+        let status = house.runtime.ps(&house.app).await.unwrap();
+        let is_as_before =
+            |dyno: &DynoStatus| dyno.phase == Phase::Up && dyno.pid.is_some_and(|pid| leaders.contains(&pid));
+        assert!(status.len() == 2 && status.iter().all(is_as_before), "{how:?}: {status:?}");
+        eventually("registered", || house.ledger.told().contains(&"register web.1".into())).await;
+
+        let ledger = std::sync::Arc::clone(&house.ledger);
+        let house = house.next(|options| how.apply(options)).await;
+        assert!(!ledger.told().iter().any(|told| told.starts_with("d")), "{how:?}: {:?}", ledger.told());
+        assert_eq!((house.runtime.waiting(), house.runtime.swept().dynos), (2, 0), "{how:?}");
+        fs::write(house.directory.path().join("Procfile"), APP).unwrap();
+        deploy(&house, |_| {}).await;
+        let status = house.runtime.ps(&house.app).await.unwrap();
+        let mut pids: Vec<i32> = status.iter().filter_map(|dyno| dyno.pid).collect();
+        pids.sort_unstable();
+        assert_eq!(pids, leaders, "{how:?}");
+        tokio::net::TcpStream::connect(status[0].address.unwrap()).await.unwrap();
+        house.close().await;
+    }
+}
+
+/// The process of a dyno of that type, when there is one.
+async fn running(house: &House, process_type: &str) -> i32 {
+    loop {
+        let status = house.runtime.ps(&house.app).await.unwrap_or_default();
+        let found = status.iter().find(|dyno| dyno.dyno.process_type.as_str() == process_type);
+        if let Some(pid) = found.filter(|dyno| dyno.phase == Phase::Up).and_then(|dyno| dyno.pid) {
+            return pid;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

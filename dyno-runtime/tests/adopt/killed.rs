@@ -38,6 +38,13 @@ impl How {
         all
     }
 
+    /// The same for a runtime in this process.
+    pub(crate) fn apply(self, options: &mut RuntimeOptions) {
+        options.cgroups = self.cgroups;
+        options.isolation = self.isolation;
+        options.sandbox.network = Network::Inbound;
+    }
+
     fn words(self) -> [&'static str; 2] {
         let level = if self.isolation == Isolation::Full { "full" } else { "plain" };
         [if self.cgroups == Enforcement::Off { "off" } else { "best-effort" }, level]
@@ -177,14 +184,8 @@ impl Place {
         drop(runtimes);
         // From here on that is the house's business.
         std::mem::forget(orphans);
-        let scratch = state.path().join("scratch");
         let mut house = House::after(directory, state, instance, |options| {
-            options.cgroups = how.cgroups;
-            options.isolation = how.isolation;
-            options.sandbox.network = Network::Inbound;
-            if how.isolation == Isolation::Full {
-                options.sandbox.scratch = Some(scratch);
-            }
+            how.apply(options);
             change(options);
         })
         .await;

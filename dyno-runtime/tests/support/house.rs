@@ -4,7 +4,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,9 +28,15 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(crate) struct Ledger {
     told: Mutex<Vec<String>>,
+    /// Whether a dyno that is registered again gets a lease of another name.
+    pub(crate) names_anew: AtomicBool,
 }
 
 impl Ledger {
+    /// How often it was told so.
+    pub(crate) fn times(&self, what: &str) -> usize {
+        self.told.lock().unwrap().iter().filter(|told| *told == what).count()
+    }
     pub(crate) fn told(&self) -> Vec<String> {
         self.told.lock().unwrap().clone()
     }
@@ -54,7 +63,11 @@ impl Registry for Ledger {
         Ok(Lease { id, generation: Generation(1), ttl_ms: dyno.ttl_ms, revision: Revision(1) })
     }
     async fn register_again(&self, dyno: Registration, _: Generation) -> Result<Lease, Refusal> {
-        self.register(dyno).await
+        let mut lease = self.register(dyno).await?;
+        if self.names_anew.load(Ordering::Relaxed) {
+            lease.id.0 += &format!(" for the {}. time", self.told().len());
+        }
+        Ok(lease)
     }
     async fn renew(&self, _: &LeaseId) -> Result<Lease, Refusal> {
         Err(Refusal::LeaseGone)
@@ -135,6 +148,18 @@ impl House {
         let registry: Arc<Ledger> = Arc::clone(&ledger);
         let runtime = Runtime::start(options, registry).await.unwrap();
         Self { runtime, ledger, app: "shop".parse().unwrap(), directory, state, instance }
+    }
+
+    /// The next runtime of the instance, to which this one leaves its dynos.
+    pub(crate) async fn next(mut self, change: impl FnOnce(&mut RuntimeOptions)) -> Self {
+        self.runtime.leave().await;
+        let other = |place: &mut _| std::mem::replace(place, tempfile::tempdir().unwrap());
+        let (directory, state) = (other(&mut self.directory), other(&mut self.state));
+        let (app, instance) = (self.app.clone(), self.instance.clone());
+        drop(self);
+        let mut next = Self::after(directory, state, instance, change).await;
+        next.app = app;
+        next
     }
 
     /// Runs an app with this Procfile and one dyno of each type.

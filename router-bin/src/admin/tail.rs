@@ -63,3 +63,27 @@ fn json(line: &dyno_runtime::LogLine) -> Bytes {
     text.push(b'\n');
     text.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use dyno_runtime::{
+        LogLine, Speaker,
+        logs::{Logs, TAIL},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_follows_one_dyno_is_told_of_lost_lines_too() {
+        let logs = Logs::default();
+        let (_, tail) = logs.last(0);
+        for n in 0..TAIL + 7 {
+            logs.push(LogLine::heroku(Speaker::Dyno("worker.1".parse().unwrap()), n.to_string()));
+        }
+        drop(logs);
+        let followed = follow(tail, LogFilter { dyno: Some("web.1".to_owned()) });
+        let lines: Vec<Bytes> = followed.collect().await;
+        let lines: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
+        assert!(lines.len() == 1 && lines[0].contains("dropped 7 messages"), "{lines:?}");
+    }
+}

@@ -1,18 +1,27 @@
 //! `busbar build`, in the order in which it goes.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Display,
+    fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use busbar_registry::AppName;
+use bytes::Bytes;
 use dyno_runtime::{
     ConfigVars, Enforcement, Size, app_json,
     buildpack::{BuildOptions, Buildpack, build as run_buildpacks},
     slug::PackOptions,
     temporary_directory,
 };
-use tokio::sync::watch;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+    task::{JoinHandle, spawn_blocking},
+    time::{sleep, timeout},
+};
 
 use super::{
     local::{config_vars, name_of},
@@ -20,11 +29,15 @@ use super::{
 };
 use crate::{
     buildpacks,
-    cli::{Build, DynoLimits, MaxSize, pack_and_say},
+    cli::{Build, DynoLimits, MaxSize, packed},
     config::units::Span,
-    failure::Failure,
+    failure::{Exit, Failure},
     out,
 };
+
+/// How long the last words are waited for when it is to stop: a terminal that is held, or a reader that does not read, shows
+/// nothing.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Builds a slug.
 ///
@@ -33,39 +46,87 @@ use crate::{
 pub(crate) fn build(flags: Build) -> Result<(), Failure> {
     let output = flags.output.clone();
     let options = options(flags)?;
-    let mut built = None;
-    super::run(async {
-        built = Some(run(&options).await?);
-        Ok(())
-    })?;
-    let Some(built) = built else { return Err(Failure::Interrupted) };
+    super::run(run(options, output))
+}
+
+/// Hears signals, whatever the build itself is at. The first one stops it, the second one does not wait for that.
+async fn run(options: BuildOptions, output: Option<PathBuf>) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let (stop, stopped) = watch::channel(false);
+    let (say, mut shown) = shown()?;
+    let here = Handle::current();
+    let mut work = spawn_blocking(move || here.block_on(make(&options, output, stopped, say)));
+    let outcome = tokio::select! {
+        done = &mut work => done,
+        _ = signals.next() => {
+            stop.send_replace(true);
+            note("stopping the build; Ctrl-C again to stop at once");
+            tokio::select! {
+                done = &mut work => done,
+                _ = signals.next() => return Err(last_words(&Failure::Interrupted).await),
+            }
+        }
+    };
+    let outcome = outcome.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+    let is_to_end = async {
+        if !*stop.borrow() {
+            signals.next().await;
+        }
+        sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        _ = &mut shown => {}
+        () = is_to_end => {}
+    }
+    match outcome {
+        Err(failure) if *stop.borrow() => Err(last_words(&failure).await),
+        outcome => outcome,
+    }
+}
+
+/// All of it, from source to slug.
+async fn make(
+    options: &BuildOptions,
+    output: Option<PathBuf>,
+    stopped: watch::Receiver<bool>,
+    say: mpsc::Sender<Bytes>,
+) -> Result<(), Failure> {
+    let built = run_buildpacks(options, stopped, say.clone()).await?;
     if !built.release.addons.is_empty() {
         let addons = built.release.addons.join(", ");
         out::note(format_args!("the buildpack asks for the add-ons {addons}, which busbar has not"));
     }
-    pack_and_say(output, &options.slug.limits, |beside, name, progress| built.pack(beside, name, progress))
+    let pack = |beside: &Path, name, progress: &mut dyn FnMut(u64, u64)| built.pack(beside, name, progress);
+    let summary = packed(output, &options.slug.limits, pack)?;
+    let _heard = say.send(summary.trim_end_matches('\n').to_owned().into()).await;
+    Ok(())
 }
 
-async fn run(options: &BuildOptions) -> Result<dyno_runtime::buildpack::Built, Failure> {
-    let mut signals = Signals::listen()?;
-    let (stop, stopped) = watch::channel(false);
-    let say = |line: &[u8]| {
-        let mut line = line.to_vec();
-        line.push(b'\n');
-        // Nobody may hear it; what is built is built all the same.
-        let _heard = out::print(&String::from_utf8_lossy(&line));
-    };
-    let work = run_buildpacks(options, stopped, &say);
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            built = &mut work => return Ok(built?),
-            _ = signals.next() => {
-                out::note("stopping the build");
-                stop.send_replace(true);
-            }
+/// Shows lines on a thread of its own. The receiver hears when the last one is shown.
+fn shown() -> Result<(mpsc::Sender<Bytes>, oneshot::Receiver<()>), Failure> {
+    let (say, mut said) = mpsc::channel::<Bytes>(64);
+    let (over, shown) = oneshot::channel();
+    let work = move || {
+        while let Some(line) = said.blocking_recv() {
+            // Nobody may hear it; what is built is built all the same.
+            let _heard = out::print(&format!("{}\n", String::from_utf8_lossy(&line)));
         }
-    }
+        let _nobody_waits = over.send(());
+    };
+    let started = std::thread::Builder::new().name("printer".to_owned()).spawn(work);
+    started.map_err(|source| Failure::System { deed: "starting the thread that prints", source })?;
+    Ok((say, shown))
+}
+
+/// Says it, soon or later.
+fn note(text: impl Display + Send + 'static) -> JoinHandle<()> {
+    spawn_blocking(move || out::note(text))
+}
+
+/// Says why it ends, if somebody hears that. What is left to be told is the status.
+async fn last_words(failure: &Failure) -> Failure {
+    let _nobody_hears = timeout(LAST_WORDS, note(failure.to_string())).await;
+    Failure::Status(Exit::Interrupted as u8)
 }
 
 fn options(flags: Build) -> Result<BuildOptions, Failure> {

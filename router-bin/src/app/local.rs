@@ -7,14 +7,16 @@ use dyno_runtime::{
     AppDefinition, ConfigVars, Enforcement, Formation, Runtime, RuntimeError, RuntimeOptions,
 };
 use rustix::process::{Pid, Signal as Kill, kill_process_group};
+use tokio::task::JoinHandle;
 
 use super::{
     demand::DemandHere, drained::DrainedHere, dynos::RunningApp, feed::Feed, printer::Printer,
-    source::SlugInUse,
+    signals::Signals, source::SlugInUse, systemd,
 };
 use crate::{
     cli::{AppFlags, DynoIsolation, DynoLimits},
     failure::Failure,
+    out,
 };
 
 /// What has to be had on this machine, or nothing runs.
@@ -97,23 +99,26 @@ pub(crate) fn name_of(directory: &Path) -> Result<AppName, Failure> {
 pub(super) struct Local {
     /// The app.
     pub(super) app: Arc<RunningApp>,
-    printer: Printer,
+    /// None only if the app is refused at once.
+    printer: Option<Printer>,
     _slug: Option<SlugInUse>,
 }
 
 impl Local {
     /// Starts the app's dynos; they register themselves at `registry`, where the app must be known. `router`: the table
-    /// of a router in this process that sends them requests.
+    /// of a router in this process that sends them requests. `None`: it was told to stop before they were started, while the
+    /// release command ran, and has stopped.
     ///
     /// # Errors
-    /// [`Failure::Runtime`], [`Failure::Deploy`].
+    /// [`Failure::Runtime`], [`Failure::Deploy`], [`Failure::Interrupted`].
     pub(super) async fn start(
         definition: AppDefinition,
         slug: Option<SlugInUse>,
         Conditions { must_limit, apart }: Conditions,
         registry: Arc<dyn Registry>,
         router: Option<&Feed>,
-    ) -> Result<Self, Failure> {
+        signals: &mut Signals,
+    ) -> Result<Option<Self>, Failure> {
         // Its own instance, so that two apps can run on one machine.
         let instance = definition.name.to_string();
         let mut options = RuntimeOptions { instance, ..RuntimeOptions::default() };
@@ -135,14 +140,59 @@ impl Local {
             .iter()
             .map(|(t, share)| t.as_str().len() + 1 + share.quantity.to_string().len())
             .max();
-        let printer = deploy(&runtime, definition, width.unwrap_or(0)).await?;
-        Ok(Self { app: Arc::new(RunningApp { runtime, app, procfile }), printer, _slug: slug })
+        // Those of an earlier runtime.
+        let earlier = runtime.waiting();
+        let (deployed, printer) = begin(&runtime, definition, width.unwrap_or(0)).await?;
+        let local = Self { app: Arc::new(RunningApp { runtime, app, procfile }), printer, _slug: slug };
+        tokio::select! {
+            outcome = deployed => match outcome.unwrap_or_else(|_| Err(RuntimeError::Stopping(local.app.app.clone()))) {
+                Ok(()) => Ok(Some(local)),
+                Err(refused) => {
+                    local.put_back(earlier).await;
+                    Err(refused.into())
+                }
+            },
+            _ = signals.next() => local.stop_early(signals).await.map(|()| None),
+        }
     }
 
     /// Stops all dynos, and returns when they are gone and their last words are printed.
     pub(super) async fn stop(self) {
         self.app.runtime.shutdown().await;
-        self.printer.finish().await;
+        self.finish().await;
+    }
+
+    /// The same before the app was deployed; at once when it is told a second time.
+    async fn stop_early(self, signals: &mut Signals) -> Result<(), Failure> {
+        systemd::stopping();
+        out::note("stopping; Ctrl-C again to stop at once");
+        let dynos = self.process_groups().await;
+        tokio::select! {
+            () = self.stop() => {
+                out::note("stopped");
+                Ok(())
+            }
+            () = signals.stop() => {
+                kill(dynos);
+                Err(Failure::Interrupted)
+            }
+        }
+    }
+
+    /// The deploy failed: what was there before goes on, and of what it began nothing is left.
+    async fn put_back(self, earlier: usize) {
+        if earlier == 0 {
+            return self.stop().await;
+        }
+        self.app.runtime.leave().await;
+        self.finish().await;
+        out::note("dynos that an earlier runtime had left go on as they are, and wait for the next one");
+    }
+
+    async fn finish(self) {
+        if let Some(printer) = self.printer {
+            printer.finish().await;
+        }
     }
 
     /// The processes to kill when there is no time for [`stop`](Self::stop).
@@ -152,8 +202,11 @@ impl Local {
     }
 }
 
-/// Deploys the app and prints what it says, from its release command on. When that fails nothing of it is left.
-async fn deploy(runtime: &Arc<Runtime>, definition: AppDefinition, width: usize) -> Result<Printer, Failure> {
+/// How the deploy will have gone, and who prints what the app says until then and from then on.
+type Begun = (JoinHandle<Result<(), RuntimeError>>, Option<Printer>);
+
+/// Begins to deploy the app, and prints what it says, from its release command on.
+async fn begin(runtime: &Arc<Runtime>, definition: AppDefinition, width: usize) -> Result<Begun, Failure> {
     let app = definition.name.clone();
     let deployed = {
         let runtime = Arc::clone(runtime);
@@ -167,17 +220,7 @@ async fn deploy(runtime: &Arc<Runtime>, definition: AppDefinition, width: usize)
         Ok((first, tail)) => Some(Printer::start(first, tail, width)?),
         Err(_) => None,
     };
-    let outcome = deployed.await.unwrap_or_else(|_| Err(RuntimeError::Stopping(app.clone())));
-    match (outcome, printer) {
-        (Ok(()), Some(printer)) => Ok(printer),
-        (outcome, printer) => {
-            runtime.shutdown().await;
-            if let Some(printer) = printer {
-                printer.finish().await;
-            }
-            Err(outcome.err().unwrap_or(RuntimeError::UnknownApp(app)).into())
-        }
-    }
+    Ok((deployed, printer))
 }
 
 /// Ends dynos at once: each leads a process group of its own. What leaves its group the next runtime finds.

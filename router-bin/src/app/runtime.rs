@@ -41,7 +41,8 @@ async fn run(flags: Runtime) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let socket = admin_socket(admin.as_ref()).await?;
     let registry: Arc<dyn Registry> = Arc::new(client);
-    let local = Local::start(definition, slug, conditions, registry, None).await?;
+    let started = Local::start(definition, slug, conditions, registry, None, &mut signals).await?;
+    let Some(local) = started else { return Ok(()) };
 
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::default();

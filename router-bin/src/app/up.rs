@@ -75,7 +75,8 @@ async fn run(flags: Up) -> Result<(), Failure> {
     registry.put_app(record(&definition)?, None).await?;
     let (table, publisher) = RouteTable::new();
     let feed = Feed::start(Arc::clone(&registry), Roster::new(publisher));
-    let local = Local::start(definition, slug, conditions, registry, Some(&feed)).await?;
+    let started = Local::start(definition, slug, conditions, registry, Some(&feed), &mut signals).await?;
+    let Some(local) = started else { return Ok(()) };
     let log = LineThread::start(AppLog { runtime: Arc::clone(&local.app.runtime), app: app.clone() })?;
     let workers = workers.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let edge =

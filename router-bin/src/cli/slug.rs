@@ -3,7 +3,7 @@
 mod build;
 mod inspect;
 
-pub(crate) use self::build::{MaxSize, pack_and_say};
+pub(crate) use self::build::{MaxSize, packed};
 use crate::failure::Failure;
 
 /// Make and look into slugs: apps in one file

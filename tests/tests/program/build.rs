@@ -349,31 +349,31 @@ fn interrupted_and_killed(level: &str) {
             ("bin/detect", "#!/bin/sh\necho Slow\n"),
             (
                 "bin/compile",
-                "#!/bin/sh\n[ -f \"$2/quick\" ] && exit 0\necho working; touch \"$2/quick\"; sleep 1000\n",
+                "#!/bin/sh\n[ -f \"$1/quick\" ] && exit 0\necho working; touch \"$2/works\"; sleep 1000\n",
             ),
         ],
     );
     let flag = pack.display().to_string();
-    let again = || fs::remove_file(place.path("cache/quick")).unwrap();
     let group = format!("build-{}", place.app);
     let start = || build(&place, &source, &["--buildpack", &flag, "--isolation", level]).spawn().unwrap();
 
     let mut child = start();
-    until("it works", || place.path("cache/quick").exists().then_some(()));
+    until("it works", || place.path("cache/works").exists().then_some(()));
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 0);
     assert_eq!(processes_of(&group), [] as [i32; 0]);
     assert_eq!(groups_of(&group), [] as [PathBuf; 0]);
     assert_eq!(kept_of(&place), [] as [PathBuf; 0]);
-    again();
+    fs::remove_file(place.path("cache/works")).unwrap();
 
     let mut child = start();
-    until("it works", || place.path("cache/quick").exists().then_some(()));
+    until("it works", || place.path("cache/works").exists().then_some(()));
     child.kill().unwrap();
     child.wait().unwrap();
     until("its processes are seen", || (!processes_of(&group).is_empty()).then_some(()));
     assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 1);
+    fs::write(source.join("quick"), "").unwrap();
     let swept = built(&place, &source, &["--buildpack", &flag, "--isolation", level]);
     assert_eq!(swept.code, Some(0), "{swept:?}");
 }

@@ -122,13 +122,3 @@ fn whoever_leaves_a_one_off_dyno_ends_it() {
     until("it is gone", || busbar.ps().iter().all(|dyno| !dyno.name.starts_with("run.")).then_some(()));
     busbar.out.line("Process exited with status 129");
 }
-
-#[test]
-fn a_release_command_that_fails_starts_nothing_and_says_what_it_said() {
-    let place = Place::new();
-    let directory = place.app_with("release: echo no database; exit 1\nworker: exec sleep 600");
-    let ended = place.verb(&["up", directory.to_str().unwrap(), "--port", "0"]);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.out.contains("no database") && !ended.out.contains("worker.1"), "{ended:?}");
-    assert!(ended.err.contains("the release command of"), "{ended:?}");
-}

@@ -2,11 +2,13 @@
 //!
 //! - [`up`], [`end`]: an app from its Procfile, and how it stops. [`adopt`]: what becomes of its dynos after `kill -9`.
 //! - [`load`]: under load: dynos that are killed, scaled and restarted. [`life`]: preboot, rolling restarts, idle apps.
+//!   [`release`]: the command before a deploy.
 //! - [`attached`]: `busbar run`, on a terminal and between pipes.
 //! - [`edge`], [`reload`], [`drain`]: `busbar router` with a file. [`registry`]: with dynos that register.
 //! - [`acme`]: certificates that it requests itself.
 //! - [`bad_input`]: what is refused, with which words and which exit code. [`verbs`]: what the other verbs say.
-//! - [`build`]: source becomes a slug; [`build_apart`]: by buildpacks that mean harm. [`slug`]: an app in one file.
+//! - [`build`]: source becomes a slug; [`build_apart`]: by buildpacks that mean harm; [`build_cache`]: what they keep;
+//!   [`build_stop`]: how it is stopped. [`slug`]: an app in one file.
 //! - [`sockets`]: socket files, and a machine that has no file descriptors left.
 //! - [`scanners`]: what sslyze and testssl.sh find wrong with its TLS: nothing.
 //! - [`stapling`]: OCSP responses beside certificates.
@@ -33,6 +35,8 @@ mod bad_input;
 mod binary;
 mod build;
 mod build_apart;
+mod build_cache;
+mod build_stop;
 mod busbar;
 mod chromium;
 mod doctor;
@@ -43,6 +47,7 @@ mod isolation;
 mod life;
 mod load;
 mod registry;
+mod release;
 mod reload;
 mod scanners;
 mod slug;

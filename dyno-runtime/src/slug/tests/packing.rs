@@ -1,6 +1,6 @@
 //! The same files are the same bytes, and come out as they went in.
 
-use std::{os::unix::net::UnixListener, process::Command, time::Duration};
+use std::{cell::Cell, os::unix::net::UnixListener, process::Command, time::Duration};
 
 use proptest::prelude::*;
 
@@ -154,6 +154,26 @@ fn a_directory_without_process_types_is_no_app_and_a_buildpack_can_give_them() {
     let made = packed_with(bare.path(), &given(&[("web", "serve"), ("job", "work")]), to.path()).unwrap();
     let types: Vec<_> = made.manifest.process_types.iter().map(|(t, c)| format!("{t}={c}")).collect();
     assert_eq!(types, ["job=work", "web=mine"]);
+}
+
+#[test]
+fn a_slug_that_is_stopped_while_it_is_made_leaves_nothing() {
+    let (source, to) = (app(&[("Procfile", "web: x"), ("a", "a"), ("b", "b")]), tempfile::tempdir().unwrap());
+    let file = to.path().join("app.slug");
+    // Each time it is asked once more before that.
+    for asked in 0..100 {
+        let times = Cell::new(0);
+        let stopped = || times.replace(times.get() + 1) == asked;
+        let file = file.clone();
+        match pack_unless(&stopped, source.path(), &options(), to.path(), |_| file, &mut |_, _| ()) {
+            Err(SlugError::Stopped) => assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0),
+            made => {
+                made.unwrap();
+                return assert!(asked > 3, "{asked}");
+            }
+        }
+    }
+    panic!("it is asked for ever");
 }
 
 proptest! {

@@ -72,7 +72,8 @@ impl Actor {
                 Stage::Draining | Stage::Stopping => Phase::Stopping,
             },
             draining: stray.life.stage == Stage::Draining,
-            registered: false,
+            // Routers may have it from its lease: by preboot it goes only when its successor is there.
+            registered: stray.life.stage == Stage::Up && stray.life.lease.is_some(),
             booted: false,
             since: stray.life.since.by_the_wall(),
             cycle_at: cycle.map(|period| Instant::now() + with_chance(period).saturating_sub(age)),

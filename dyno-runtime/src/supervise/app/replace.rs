@@ -23,6 +23,7 @@ use crate::{
 
 impl Actor {
     pub(super) fn restart(&mut self, which: &Which, how: Option<Replacement>) -> Result<(), RuntimeError> {
+        self.is_deployed()?;
         let chosen: Vec<DynoName> = self.slots.keys().filter(|dyno| which.has(dyno)).cloned().collect();
         if chosen.is_empty() && *which != Which::All {
             return Err(RuntimeError::NoSuchDyno { app: self.definition.name.clone(), which: which.clone() });
@@ -79,10 +80,12 @@ impl Actor {
         self.start(dyno);
     }
 
-    /// A life can be used. If it was to come up, others may follow.
+    /// A life can be used. If it was to come up, others may follow. One whose successor is under way was up before: it was
+    /// only registered again.
     pub(super) fn is_up(&mut self, generation: u64) {
         let Some(dyno) = self.lives.get(&generation).map(|live| live.dyno.clone()) else { return };
-        if self.slots.get(&dyno).is_some_and(|slot| slot.generation == Some(generation)) {
+        let is_new = |slot: &Slot| slot.generation == Some(generation) && slot.successor.is_none();
+        if self.slots.get(&dyno).is_some_and(is_new) {
             self.rollout.done(&dyno);
             self.advance();
             self.proves_itself(&dyno, generation);
@@ -138,6 +141,10 @@ impl Actor {
     pub(super) fn did_not_come_up(&mut self, dyno: &DynoName, generation: u64) {
         if self.fails(dyno, generation) {
             return;
+        }
+        if self.staged.is_some() {
+            // It was to come up before a deploy that has its own dynos to wait for.
+            return self.rollout.done(dyno);
         }
         if let Some(left) = self.rollout.stop(dyno) {
             let text = format!("{dyno} did not come up; {left} other dynos stay as they are");

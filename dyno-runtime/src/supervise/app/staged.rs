@@ -47,6 +47,8 @@ impl Actor {
             }
         }
         self.staged = None;
+        let leaves_already = self.call_back();
+        self.rollout.keep_only(&leaves_already);
         if definition.replacement == Replacement::default() || both.is_empty() {
             return self.deploy_at_once(definition);
         }
@@ -111,23 +113,31 @@ impl Actor {
         self.wake();
     }
 
+    /// Stops those that were to take another one's place. One for which the old one makes way already is too far to be
+    /// called back: returns which dynos these are.
+    fn call_back(&mut self) -> BTreeSet<DynoName> {
+        let mut too_far = BTreeSet::new();
+        for (dyno, slot) in &mut self.slots {
+            let Some(live) = slot.successor.and_then(|successor| self.lives.get(&successor)) else {
+                continue;
+            };
+            if live.booted {
+                too_far.insert(dyno.clone());
+            } else {
+                let _told_already = live.orders.try_send(Order::Stop(Why::Down));
+                slot.successor = None;
+            }
+        }
+        too_far
+    }
+
     /// Whether this life was to prove the deploy, and so has ended it.
     pub(super) fn fails(&mut self, dyno: &DynoName, generation: u64) -> bool {
         let proves =
             |staged: &mut Staged| staged.waiting.contains(dyno) && staged.lives.contains(&generation);
         let Some(mut staged) = self.staged.take_if(proves) else { return false };
         self.rollout.cancel();
-        for (other, slot) in &mut self.slots {
-            let successor = slot.successor.filter(|it| staged.lives.contains(it));
-            // One for which the old one makes way already is too far to be called back.
-            let is_ready = successor.and_then(|it| self.lives.get(&it)).is_some_and(|live| live.booted);
-            if let Some(live) = successor.filter(|_| !is_ready).and_then(|it| self.lives.get(&it)) {
-                let _told_already = live.orders.try_send(Order::Stop(Why::Down));
-                slot.successor = None;
-            } else if successor.is_some() {
-                staged.taken.insert(other.clone());
-            }
-        }
+        staged.taken.extend(self.call_back());
         staged.taken.remove(dyno);
         let rest = match staged.taken.len() {
             0 => String::new(),

@@ -51,37 +51,37 @@ impl Build {
         if let Some(MaxSize(most)) = self.max_size {
             options.limits.compressed = most;
         }
-        pack_and_say(self.output, &options.limits, |beside, name, progress| {
+        out::print(&packed(self.output, &options.limits, |beside, name, progress| {
             pack(&self.directory, &options, beside, name, progress)
-        })
+        })?)
     }
 }
 
 /// What names a slug when its hash is known.
 type Name = Box<dyn FnOnce(&SlugHash) -> PathBuf>;
 
-/// Packs, showing how far it is, and says what was made. `output`: without, it is `<hash>.slug`.
-pub(crate) fn pack_and_say(
+/// Packs, showing how far it is. Returns what was made, in words. `output`: without, it is `<hash>.slug`.
+pub(crate) fn packed(
     output: Option<PathBuf>,
     limits: &SlugLimits,
     pack: impl FnOnce(&Path, Name, &mut dyn FnMut(u64, u64)) -> Result<Packed, SlugError>,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let beside = match output.as_deref().and_then(Path::parent) {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
     let bar = out::progress("packing");
     let name: Name = Box::new(|hash| output.unwrap_or_else(|| format!("{hash}.slug").into()));
-    let packed = pack(&beside, name, &mut |done, all| {
+    let made = pack(&beside, name, &mut |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    let Packed { file, hash, compressed, manifest } = packed?;
+    let Packed { file, hash, compressed, manifest } = made?;
     if let Some(near) = nearly(compressed, limits) {
         out::note(near);
     }
-    out::print(&say::slug::summary(&file, &hash, compressed, &manifest))
+    Ok(say::slug::summary(&file, &hash, compressed, &manifest))
 }
 
 /// Heroku says so from about two thirds on.
