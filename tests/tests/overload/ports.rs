@@ -8,6 +8,7 @@ use router_core::server::Listener;
 use super::GET;
 
 /// In a network namespace of its own, where its loopback is.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn apart(check: impl FnOnce() + Send + 'static) {
     if !rustix::process::geteuid().is_root() || Command::new("ip").arg("-V").output().is_err() {
         eprintln!("skipped: needs root and ip (apt-get install iproute2)");
