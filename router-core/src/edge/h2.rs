@@ -217,7 +217,8 @@ impl<T: Transport, F: Future<Output = ()>> Drive<'_, T, F> {
     fn look(&mut self) -> Sight {
         let Link { worker, wire, outlet, .. } = &**self.link;
         let streams = self.streams.len();
-        if streams == 0 {
+        let owes = outlet.is_owing() || wire.is_stuck();
+        if streams == 0 && !owes {
             self.in_progress = None;
         } else if self.in_progress.is_none() {
             self.in_progress = Some(self.link.worker.in_progress());
@@ -230,7 +231,7 @@ impl<T: Transport, F: Future<Output = ()>> Drive<'_, T, F> {
             guard.answered(answered);
             guard.is_within_head()
         });
-        Sight { streams, within_head, abuse: wire.abuse() }
+        Sight { streams, owes, sent: wire.sent(), within_head, abuse: wire.abuse() }
     }
 }
 

@@ -113,7 +113,11 @@ impl Raw {
 
     /// With these settings.
     pub(super) fn connect_with(router: &Router, settings: &[(u16, u32)]) -> Self {
-        let mut wire = router.client();
+        Self::over(router.client(), settings)
+    }
+
+    /// Over this connection, with these settings.
+    pub(super) fn over(mut wire: Wire, settings: &[(u16, u32)]) -> Self {
         let settings: Vec<u8> = settings
             .iter()
             .flat_map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())

@@ -2,6 +2,7 @@
 //!
 //! - [`End`]: its last word.
 //! - [`Phase`]: open, leaving (GOAWAY was said, streams go on), condemned (nothing goes on). What is due when.
+//! - [`Rest`]: how long a client is waited for that has not taken all of responses whose streams are over.
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::{edge::h1::COURTESY, observe::counters::Closed, route::Moment, worker
 
 /// How long a client may take to be told that its connection is closed.
 const LAST_WORD: Duration = Duration::from_secs(2);
+/// For so long a client may take nothing of what is left of its responses: as long as within a response (H28).
+const UNTAKEN: Duration = Duration::from_secs(55);
 
 /// The end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +89,7 @@ pub(super) struct Phase {
     idle: Option<Moment>,
     /// Since when a head is on its way.
     head: Option<Moment>,
+    rest: Rest,
 }
 
 /// What is to be done.
@@ -105,13 +109,24 @@ pub(super) enum Deed {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sight {
     pub(super) streams: usize,
+    /// Something of responses is not sent yet; their streams may be over.
+    pub(super) owes: bool,
+    /// How many bytes were sent so far.
+    pub(super) sent: u64,
     pub(super) within_head: bool,
     pub(super) abuse: Option<Abuse>,
 }
 
 impl Phase {
     pub(super) const fn new(now: Moment) -> Self {
-        Self { state: State::Open, since: now, why: Closed::ClientLeft, idle: Some(now), head: None }
+        Self {
+            state: State::Open,
+            since: now,
+            why: Closed::ClientLeft,
+            idle: Some(now),
+            head: None,
+            rest: Rest { still: None },
+        }
     }
 
     /// Whether new streams are refused: the client has been told for long that none are wanted.
@@ -126,7 +141,9 @@ impl Phase {
     /// The next deed.
     pub(super) fn step(&mut self, worker: &Worker, sight: Sight) -> Deed {
         let (now, options) = (worker.now(), &worker.options);
-        self.idle = if sight.streams > 0 { None } else { self.idle.or(Some(now)) };
+        let rest_until = self.rest.until(sight.owes, sight.sent, now);
+        let is_busy = sight.streams > 0 || rest_until.is_some();
+        self.idle = if is_busy { None } else { self.idle.or(Some(now)) };
         self.head = if sight.within_head { self.head.or(Some(now)) } else { None };
         if let Some(abuse) = sight.abuse
             && self.state != State::Condemned
@@ -138,7 +155,7 @@ impl Phase {
                 let idle_until = self.idle.map(|idle| idle + options.keepalive_timeout);
                 let head_until = self.head.map(|head| head + options.head_timeout);
                 if worker.drain.is_draining() {
-                    let why = if sight.streams > 0 { Closed::DrainAnswered } else { Closed::DrainIdle };
+                    let why = if is_busy { Closed::DrainAnswered } else { Closed::DrainIdle };
                     return self.leave(why, now);
                 }
                 if head_until.is_some_and(|until| now >= until) {
@@ -147,16 +164,16 @@ impl Phase {
                 if idle_until.is_some_and(|until| now >= until) {
                     return self.leave(Closed::Idle, now);
                 }
-                idle_until.into_iter().chain(head_until).min().unwrap_or(Moment::NEVER)
+                idle_until.into_iter().chain(head_until).chain(rest_until).min().unwrap_or(Moment::NEVER)
             }
             State::Leaving if sight.streams > 0 => Moment::NEVER,
             State::Leaving if worker.is_cut() => {
                 return self.condemn(Closed::DrainCut, Reason::NO_ERROR, now);
             }
-            State::Leaving if now >= self.since + COURTESY => {
+            State::Leaving if rest_until.is_none() && now >= self.since + COURTESY => {
                 return self.condemn(self.why, Reason::NO_ERROR, now);
             }
-            State::Leaving => self.since + COURTESY,
+            State::Leaving => rest_until.unwrap_or(self.since + COURTESY),
             State::Condemned if now >= self.since + LAST_WORD => return Deed::Drop,
             State::Condemned => self.since + LAST_WORD,
         };
@@ -183,7 +200,7 @@ impl Phase {
     ) -> End {
         let left = match self.state {
             _ if worker.is_cut() => Closed::DrainCut,
-            State::Open if streams > 0 => Closed::Broken,
+            State::Open if streams > 0 || self.rest.is_there() => Closed::Broken,
             _ => self.why,
         };
         match (self.state, error) {
@@ -196,5 +213,44 @@ impl Phase {
     /// It is to be dropped as it is.
     pub(super) fn dropped(&self, worker: &Worker, streams: usize) -> End {
         End { lingers: false, ..self.ended(worker, None, streams, &[]) }
+    }
+}
+
+/// What the client has yet to take of responses.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Since when it takes nothing, and how many bytes were sent until then.
+    still: Option<(Moment, u64)>,
+}
+
+impl Rest {
+    /// Until when the client is waited for; `None`: there is nothing left, or it has taken none of it for too long.
+    fn until(&mut self, owes: bool, sent: u64, now: Moment) -> Option<Moment> {
+        self.still = owes.then(|| self.still.filter(|(_, before)| *before == sent).unwrap_or((now, sent)));
+        self.still.map(|(since, _)| since + UNTAKEN).filter(|until| now < *until)
+    }
+
+    /// Whether there was something when it was last asked.
+    const fn is_there(&self) -> bool {
+        self.still.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_response_is_waited_for_while_the_client_takes_some_of_it() {
+        let (mut rest, at) = (Rest::default(), |seconds: u64| Moment::from_micros(seconds * 1_000_000));
+        assert_eq!(rest.until(false, 10, at(1)), None);
+        assert_eq!(rest.until(true, 10, at(2)), Some(at(57)));
+        assert_eq!(rest.until(true, 10, at(50)), Some(at(57)), "nothing was taken");
+        assert_eq!(rest.until(true, 11, at(56)), Some(at(111)), "a byte was");
+        assert_eq!(rest.until(true, 11, at(111)), None, "it has waited long enough");
+        assert!(rest.is_there());
+        assert_eq!(rest.until(true, 12, at(112)), Some(at(167)));
+        assert_eq!(rest.until(false, 13, at(113)), None);
+        assert!(!rest.is_there());
     }
 }

@@ -60,6 +60,11 @@ impl Outlet {
         Poll::Pending
     }
 
+    /// Whether h2 has some of a body that it has not written yet. Its stream may be over.
+    pub(super) fn is_owing(&self) -> bool {
+        self.queued.get() > 0
+    }
+
     /// h2 was given something to do: whoever drives the connection lets it.
     pub(super) fn stir(&self) {
         self.stirred.set(true);

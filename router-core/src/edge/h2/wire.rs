@@ -37,6 +37,8 @@ struct State<T> {
     out: Option<Buffer>,
     /// The client takes nothing just now.
     stuck: bool,
+    /// How many bytes were sent.
+    sent: u64,
     guard: Guard,
     abuse: Option<Abuse>,
     /// The end of what h2 wrote last.
@@ -54,6 +56,7 @@ impl<T: Transport> Wire<T> {
             came,
             out: None,
             stuck: false,
+            sent: 0,
             guard: Guard::new(now),
             abuse: None,
             last_words: Vec::new(),
@@ -68,6 +71,11 @@ impl<T: Transport> Wire<T> {
     /// The client does not take what was written.
     pub(super) fn is_stuck(&self) -> bool {
         self.0.borrow().stuck
+    }
+
+    /// How many bytes the client's socket has taken so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.0.borrow().sent
     }
 
     /// What the connection below knows of itself.
@@ -107,7 +115,10 @@ impl<T: Transport> State<T> {
             self.stuck = sent.is_pending();
             match ready!(sent)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => out.consume(n),
+                n => {
+                    out.consume(n);
+                    self.sent += n as u64;
+                }
             }
         }
         let flushed = self.io.poll_flush(cx);
@@ -142,6 +153,7 @@ impl<T: Transport> State<T> {
         let sent = self.io.poll_send(cx, all);
         self.stuck = sent.is_pending();
         let sent = ready!(sent)?;
+        self.sent += sent as u64;
         if let Some(out) = &mut self.out {
             out.consume(sent.min(before));
         }
