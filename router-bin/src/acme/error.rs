@@ -59,6 +59,9 @@ pub(super) enum OrderError {
     /// It cannot be kept.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It was requested, and may have been signed in vain.
+    #[error("a certificate was requested and did not come: {0}")]
+    NotCome(Box<OrderError>),
     /// What came cannot be served.
     #[error("what the ACME server has signed cannot be served: {0}")]
     Unusable(#[from] CertificateError),
@@ -82,6 +85,7 @@ impl OrderError {
             | Self::NoChallenge { .. }
             | Self::Hook(_)
             // A certificate may have been lost for it.
+            | Self::NotCome(_)
             | Self::File(_)
             | Self::Unusable(_)
             | Self::Key(_) => Failed::Refused,

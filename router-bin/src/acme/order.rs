@@ -15,7 +15,7 @@ use instant_acme::{
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, RsaKeySize};
 use router_core::tls::Challenges;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     account::Accounts,
@@ -28,8 +28,11 @@ use crate::config::acme::{Acme, Challenge, KeyType};
 
 /// How long the server may take to validate, and to sign.
 const WAIT: Duration = Duration::from_secs(180);
-/// How long all of it may take.
+/// How long it may take until a certificate can be requested.
 const PATIENCE: Duration = Duration::from_secs(900);
+/// How often a chain that was signed is asked for, and how long to wait before the second time; then twice as long each time.
+const CHAIN_TRIES: u32 = 4;
+const CHAIN_PAUSE: Duration = Duration::from_secs(1);
 /// How often a server may refuse its own nonces. The library tries three times before it says so.
 const NONCE_TRIES: usize = 5;
 
@@ -57,11 +60,13 @@ impl Orders {
         name: &str,
         replaced: Option<&Replaced>,
     ) -> Result<String, OrderError> {
-        let all = timeout(PATIENCE, self.until_it_is_there(name, replaced)).await;
-        all.unwrap_or(Err(OrderError::Slow(PATIENCE.as_secs())))
+        let ready = timeout(PATIENCE, self.until_it_is_ready(name, replaced)).await;
+        let mut order = ready.unwrap_or(Err(OrderError::Slow(PATIENCE.as_secs())))?;
+        self.sign(&mut order, name).await
     }
 
-    async fn until_it_is_there(&self, name: &str, replaced: Option<&Replaced>) -> Result<String, OrderError> {
+    /// An order whose names are validated.
+    async fn until_it_is_ready(&self, name: &str, replaced: Option<&Replaced>) -> Result<Order, OrderError> {
         let (mut nonces, mut accounts) = (0, 0);
         loop {
             let error = match self.accounts.get().await {
@@ -73,7 +78,7 @@ impl Orders {
                         continue;
                     }
                     Err(error) => error,
-                    Ok(pem) => return Ok(pem),
+                    Ok(order) => return Ok(order),
                 },
             };
             if !matches!(error, OrderError::Nonce) || nonces == NONCE_TRIES {
@@ -88,13 +93,13 @@ impl Orders {
         account: &Account,
         name: &str,
         replaced: Option<&Replaced>,
-    ) -> Result<String, OrderError> {
+    ) -> Result<Order, OrderError> {
         let mut order = self.begin(account, name, replaced).await?;
         let mut answers = Answers::new(&self.challenges, self.acme.hook.as_ref());
         let validated = self.validate(&mut order, name, &mut answers).await;
         answers.withdraw().await;
         validated?;
-        self.sign(&mut order, name).await
+        Ok(order)
     }
 
     /// A server that does not know what is replaced is asked without that: it is a courtesy (RFC 9773 §5).
@@ -178,17 +183,17 @@ impl Orders {
         Ok(chosen)
     }
 
-    /// Has a new key signed.
+    /// Has a new key signed. From here on a failure may have cost a certificate.
     async fn sign(&self, order: &mut Order, name: &str) -> Result<String, OrderError> {
         let key = new_key(self.acme.key_type).await?;
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params.distinguished_name = DistinguishedName::new();
-        order.finalize_csr(params.serialize_request(&key)?.der()).await?;
-        let policy = RetryPolicy::default().timeout(WAIT);
-        let chain = order.poll_certificate(&policy).await.map_err(|error| match error {
-            Error::Timeout(_) => OrderError::Slow(WAIT.as_secs()),
-            error => error.into(),
-        })?;
+        let request = params.serialize_request(&key)?;
+        let signed = async {
+            finalize(order, request.der()).await?;
+            chain(order).await
+        };
+        let chain = signed.await.map_err(|error| OrderError::NotCome(Box::new(error)))?;
         Ok(format!("{}{chain}", key.serialize_pem()))
     }
 
@@ -204,6 +209,40 @@ impl Orders {
         let window = info.suggested_window;
         let (start, end) = (moment(window.start.unix_timestamp())?, moment(window.end.unix_timestamp())?);
         Some(((start, end), again))
+    }
+}
+
+/// Asks for the signature. An answer that was lost is no answer: the server may have signed.
+async fn finalize(order: &mut Order, request: &[u8]) -> Result<(), OrderError> {
+    for _ in 0..NONCE_TRIES {
+        match order.finalize_csr(request).await {
+            Err(Error::Api(problem)) if error::kind(&problem) == "badNonce" => {}
+            Err(Error::Api(problem)) => return Err(Error::Api(problem).into()),
+            Err(error) => {
+                tracing::info!(%error, "whether a certificate is signed is not known");
+                return Ok(());
+            }
+            Ok(()) => return Ok(()),
+        }
+    }
+    Err(OrderError::Nonce)
+}
+
+/// Waits for what was signed. It is not ordered anew for one answer that was lost.
+async fn chain(order: &mut Order) -> Result<String, OrderError> {
+    let policy = RetryPolicy::default().timeout(WAIT);
+    let (mut tries, mut pause) = (1, CHAIN_PAUSE);
+    loop {
+        let error = match order.poll_certificate(&policy).await {
+            Ok(chain) => return Ok(chain),
+            Err(Error::Timeout(_)) => return Err(OrderError::Slow(WAIT.as_secs())),
+            Err(error) => OrderError::from(error),
+        };
+        if tries == CHAIN_TRIES || !matches!(error, OrderError::Unasked(_) | OrderError::Nonce) {
+            return Err(error);
+        }
+        sleep(pause).await;
+        (tries, pause) = (tries + 1, pause * 2);
     }
 }
 

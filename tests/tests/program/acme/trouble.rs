@@ -1,7 +1,12 @@
 //! What goes wrong with an ACME server, and what it spoils: nothing.
 
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
 use it::fakes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{pebble::Pebble, renew, row};
 use crate::{busbar::Place, wait::until};
@@ -96,4 +101,53 @@ fn an_account_that_was_deactivated_is_an_error_until_somebody_moves_it_away() {
     let busbar = Place::new().router(&config, &[]);
     renew(&busbar, "shop.example");
     until("another one is shown", || (pebble.see("shop.example") != first).then_some(()));
+}
+
+#[test]
+fn a_certificate_that_was_signed_and_does_not_come_is_asked_for_again_and_then_counts_as_spent() {
+    let Some(pebble) = Pebble::start(&[]) else { return };
+    let dyno = fakes::answers("ok");
+    {
+        let _busbar = Place::new().router(&pebble.config(dyno.address, &["other.example"], ""), &[]);
+        pebble.see("other.example"); // there is an account
+    }
+    let (is_signed, all) = (AtomicBool::new(false), Arc::new(Mutex::new(Vec::new())));
+    let asked_for = Arc::clone(&all);
+    let at = pebble.stand_in(move |at, asked| {
+        asked_for.lock().unwrap().push(asked.to_owned());
+        let url = |path: &str| format!("https://{at}/{path}");
+        let order = |status: &str| {
+            json!({
+                "status": status, "identifiers": [{"type": "dns", "value": "shop.example"}], "authorizations": [],
+                "finalize": url("finalize"), "certificate": url("certificate"),
+            })
+        };
+        let (head, body) = match asked {
+            "GET /dir" => {
+                let new = json!({"newNonce": url("nonce"), "newAccount": url("account"), "newOrder": url("new")});
+                ("200 OK".to_owned(), new)
+            }
+            "HEAD /nonce" => ("200 OK".to_owned(), Value::Null),
+            "POST /new" => (format!("201 Created\r\nLocation: {}", url("order")), order("ready")),
+            "POST /finalize" => {
+                is_signed.store(true, Ordering::Relaxed);
+                ("200 OK".to_owned(), order("processing"))
+            }
+            "POST /order" if is_signed.load(Ordering::Relaxed) => ("200 OK".to_owned(), order("valid")),
+            "POST /order" => ("200 OK".to_owned(), order("ready")),
+            _ => {
+                let kind = "urn:ietf:params:acme:error:serverInternal";
+                ("500 Oops".to_owned(), json!({"type": kind, "detail": "try again"}))
+            }
+        };
+        (format!("{head}\r\nReplay-Nonce: once"), body.to_string())
+    });
+    let busbar = Place::new().router(&pebble.config_of(at, dyno.address, &["shop.example"], ""), &[]);
+    let said = busbar.err.line("no certificate for shop.example");
+    let pause: u64 = said.rsplit(" in ").next().unwrap().trim_end_matches(" s").parse().unwrap();
+    assert!(said.contains("try again (serverInternal)") && pause >= 300, "{said}");
+    let asked = all.lock().unwrap();
+    let count = |what: &str| asked.iter().filter(|asked| *asked == what).count();
+    assert_eq!((count("POST /new"), count("POST /finalize")), (1, 1), "{asked:?}");
+    assert!(count("POST /certificate") > 1, "{asked:?}");
 }
