@@ -68,6 +68,9 @@ pub(crate) enum Failure {
     /// A certificate.
     #[error(transparent)]
     Certificate(#[from] router_core::tls::CertificateError),
+    /// Certificates that came over the admin API.
+    #[error(transparent)]
+    Uploads(#[from] crate::uploads::UploadError),
     /// The keys of session tickets.
     #[error(transparent)]
     TicketKeys(#[from] router_core::tls::TicketKeysError),
@@ -152,6 +155,7 @@ impl Failure {
             Self::Status(_) => None,
             Self::Config(_)
             | Self::Certificate(_)
+            | Self::Uploads(_)
             | Self::TicketKeys(_)
             | Self::Declared(_)
             | Self::App(_)

@@ -45,7 +45,7 @@ pub(crate) enum UploadError {
     Directory {
         /// Which file or directory.
         path: PathBuf,
-        /// `made`, `written`.
+        /// `made`, `read`, `written`.
         deed: &'static str,
         /// Why.
         source: io::Error,
@@ -57,18 +57,24 @@ pub(crate) enum UploadError {
 pub(crate) struct Uploads(pub(crate) PathBuf);
 
 impl Uploads {
-    /// Their files, in the order of their names. What cannot be read is none.
-    pub(crate) fn files(&self) -> Vec<CertificateFiles> {
-        let entries = fs::read_dir(&self.0).into_iter().flatten();
-        let mut files: Vec<_> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|file| file.extension().is_some_and(|end| end == "pem"))
-            .take(MOST)
-            .collect();
+    /// Their files, in the order of their names. No directory is one without files.
+    ///
+    /// # Errors
+    /// [`UploadError::Directory`].
+    pub(crate) fn files(&self) -> Result<Vec<CertificateFiles>, UploadError> {
+        let failed = |source| UploadError::Directory { path: self.0.clone(), deed: "read", source };
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let files = entries.map(|entry| Ok(entry.map_err(failed)?.path()));
+        let is_one = |file: &Path| file.extension().is_some_and(|end| end == "pem");
+        let files = files.filter(|file| file.as_ref().map_or(true, |file| is_one(file))).take(MOST);
+        let mut files: Vec<_> = files.collect::<Result<_, UploadError>>()?;
         files.sort();
         let one =
             |file: PathBuf| CertificateFiles { chain: file.clone(), key: file, ocsp: None, default: false };
-        files.into_iter().map(one).collect()
+        Ok(files.into_iter().map(one).collect())
     }
 
     /// Whether this is one of them.
@@ -144,7 +150,7 @@ mod tests {
 
     fn names(uploads: &Uploads) -> Vec<String> {
         let read = |files: &CertificateFiles| files.load(SystemTime::now()).unwrap().0.is_for();
-        uploads.files().iter().map(read).collect()
+        uploads.files().unwrap().iter().map(read).collect()
     }
 
     #[test]

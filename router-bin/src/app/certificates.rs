@@ -24,7 +24,7 @@ use crate::{
     config::{CertificateFiles, ClientFiles},
     failure::Failure,
     out,
-    uploads::Uploads,
+    uploads::{UploadError, Uploads},
 };
 
 /// How often the files are looked at.
@@ -41,6 +41,8 @@ pub(super) struct Shown {
     /// Files that the configuration names, then those that came over the admin API.
     files: Vec<CertificateFiles>,
     uploads: Option<Uploads>,
+    /// The latter could not be listed when they were last looked for.
+    is_unreadable: bool,
     /// What was in them, in their order.
     loaded: Vec<Certificate>,
     /// Which files were read last, well or not, and what they were like.
@@ -78,8 +80,12 @@ fn load(files: &[CertificateFiles]) -> Result<Vec<Certificate>, CertificateError
 }
 
 /// Those that came over the admin API stand behind those that the configuration names.
-fn with_uploads(files: &[CertificateFiles], uploads: Option<&Uploads>) -> Vec<CertificateFiles> {
-    files.iter().cloned().chain(uploads.into_iter().flat_map(Uploads::files)).collect()
+fn with_uploads(
+    files: &[CertificateFiles],
+    uploads: Option<&Uploads>,
+) -> Result<Vec<CertificateFiles>, UploadError> {
+    let uploaded = uploads.map(Uploads::files).transpose()?.unwrap_or_default();
+    Ok(files.iter().cloned().chain(uploaded).collect())
 }
 
 /// Certificates in files win for their names.
@@ -99,14 +105,14 @@ impl Shown {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`Failure::Certificate`], [`Failure::TicketKeys`], [`Failure::Tls`].
+    /// [`Failure::Certificate`], [`Failure::Uploads`], [`Failure::TicketKeys`], [`Failure::Tls`].
     pub(super) fn start(
         files: &[CertificateFiles],
         uploads: Option<&Uploads>,
         ticket_keys: Option<&Path>,
         challenges: Option<Arc<Challenges>>,
     ) -> Result<Self, Failure> {
-        let files = &with_uploads(files, uploads)[..];
+        let files = &with_uploads(files, uploads)?[..];
         let seen = stamps(all(files));
         let loaded = load(files)?;
         let store = CertificateStore::new(snapshot(files, &loaded, &[]));
@@ -116,6 +122,7 @@ impl Shown {
             tickets,
             asking: Vec::new(),
             uploads: uploads.cloned(),
+            is_unreadable: false,
             seen_files: files.clone(),
             files,
             loaded,
@@ -165,10 +172,10 @@ impl Shown {
     /// one; it is shown where there is no other.
     ///
     /// # Errors
-    /// What is wrong with one of them.
-    pub(super) fn read(&mut self, files: &[CertificateFiles]) -> Result<Fresh, CertificateError> {
+    /// What is wrong with one of them, or that the uploaded ones cannot be listed.
+    pub(super) fn read(&mut self, files: &[CertificateFiles]) -> Result<Fresh, UploadError> {
         let are_the_same = files == self.named();
-        let files = &with_uploads(files, self.uploads.as_ref())[..];
+        let files = &with_uploads(files, self.uploads.as_ref())?[..];
         let seen = stamps(all(files));
         let loaded = load(files).and_then(|loaded| self.better_than_before(files, loaded));
         if loaded.is_err() && are_the_same {
@@ -224,23 +231,32 @@ impl Shown {
         self.store.publish(snapshot(&self.files, &self.loaded, &self.requested));
     }
 
-    /// Reads the files again if they have changed. What is wrong with them is said once.
-    pub(super) fn look(&mut self) {
+    /// Reads the files again if they have changed; whether others are shown now. What is wrong with them is said once.
+    pub(super) fn look(&mut self) -> bool {
         self.warn();
         self.drop_stale(SystemTime::now());
         self.tickets.look();
         self.asking.iter_mut().for_each(Asking::look);
         let named = self.named();
-        let files = with_uploads(&named, self.uploads.as_ref());
-        if files == self.seen_files && stamps(all(&files)) == self.seen {
-            return;
-        }
-        match self.read(&named) {
+        let changed = with_uploads(&named, self.uploads.as_ref())
+            .map(|files| files != self.seen_files || stamps(all(&files)) != self.seen);
+        let was_unreadable = std::mem::replace(&mut self.is_unreadable, changed.is_err());
+        let fresh = match changed {
+            Ok(false) => return false,
+            Ok(true) => self.read(&named),
+            Err(_) if was_unreadable => return false,
+            Err(error) => Err(error),
+        };
+        match fresh {
             Ok(fresh) => {
                 self.show(fresh);
                 out::note("certificates read again: their files have changed");
+                true
             }
-            Err(error) => out::note(format_args!("the old certificates stay in force: {error}")),
+            Err(error) => {
+                out::note(format_args!("the old certificates stay in force: {error}"));
+                false
+            }
         }
     }
 

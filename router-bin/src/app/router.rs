@@ -201,7 +201,9 @@ impl Routing {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = look.tick() => self.shown.look(),
+                _ = look.tick() => if self.shown.look() {
+                    self.want_others().await;
+                },
                 requested = others(&mut self.acme) => self.shown.show_requested(requested),
                 signal = signals.next() => match signal {
                     Signal::Stop => return,
@@ -242,15 +244,20 @@ impl Routing {
         let certificates = self.shown.read(&next.certificates).map_err(|error| error.to_string())?;
         self.feed.declare(next.apps.clone()).await.map_err(|refused| refused.to_string())?;
         self.shown.show(certificates);
-        if let Some(acme) = &self.acme {
-            acme.want(next.wanted.clone(), self.shown.in_files()).await;
-        }
         if !self.log.reopen(log) {
             tracing::warn!(
                 "the access log is too far behind to be opened again; reload once more when it has caught up"
             );
         }
         self.config = next;
+        self.want_others().await;
         Ok(self.config.tally().to_string())
+    }
+
+    /// Certificates are requested for what has none in files, and for nothing else.
+    async fn want_others(&self) {
+        if let Some(acme) = &self.acme {
+            acme.want(self.config.wanted.clone(), self.shown.in_files()).await;
+        }
     }
 }

@@ -304,6 +304,38 @@ fn a_certificate_comes_over_the_admin_api_is_kept_and_goes_again() {
 }
 
 #[test]
+fn uploads_that_cannot_be_read_stay_in_force() {
+    let dyno = fakes::answers("ok");
+    let place = Place::new();
+    let first = write_certificate(&place, 2999) + &fs::read_to_string(place.path("a.key")).unwrap();
+    let text = config(dyno.address).replacen("[[certificate]]\nchain = \"a.pem\"\nkey = \"a.key\"\n", "", 1);
+    fs::create_dir(place.path("real")).unwrap();
+    place.write("real/shop.pem", &first);
+    std::os::unix::fs::symlink("real", place.path("kept")).unwrap();
+    let busbar = place.router(&(text + "[tls]\nuploads = \"kept\"\n"), &[]);
+    let at = encrypted(&busbar);
+    assert_eq!(curl(&busbar, at, &first), Ok("ok".into()));
+
+    let turn = |to: &str| {
+        std::os::unix::fs::symlink(to, busbar.place.path("new")).unwrap();
+        fs::rename(busbar.place.path("new"), busbar.place.path("kept")).unwrap();
+    };
+    turn("a.pem"); // which is no directory
+    let said = busbar.err.line("kept cannot be read");
+    assert!(said.contains("the old certificates stay in force"), "{said}");
+    assert_eq!(curl(&busbar, at, &first), Ok("ok".into()));
+    let refused = busbar.verb(&["reload"]).failed(1);
+    assert!(refused.contains("kept cannot be read"), "{refused}");
+    turn("nothing"); // now there is none
+    crate::wait::until("it is shown no more", || curl(&busbar, at, &first).is_err().then_some(()));
+    turn("real");
+    crate::wait::until("it is shown again", || curl(&busbar, at, &first).is_ok().then_some(()));
+    busbar.signal(rustix::process::Signal::TERM);
+    let said = busbar.err.to_the_end().join("\n");
+    assert_eq!(said.matches("the old certificates stay in force").count(), 1, "{said}");
+}
+
+#[test]
 fn what_is_wrong_with_a_certificate_is_told_with_its_line() {
     let place = Place::new();
     write_certificate(&place, 2999);

@@ -81,11 +81,14 @@ pub(super) fn ticket_keys(written: Option<&At<String>>, complaints: &mut Complai
 
 /// Where certificates are kept that come over the admin API.
 pub(super) fn uploads(written: Option<&At<String>>, complaints: &mut Complaints<'_>) -> Option<Uploads> {
-    let uploads = Uploads(beside(complaints.folder(), written?));
-    for files in uploads.files() {
-        if let (Err(error), Some(written)) = (files.load(SystemTime::now()), written) {
-            complaints.add(&written.at, error.to_string());
+    let written = written?;
+    let uploads = Uploads(beside(complaints.folder(), written));
+    match uploads.files() {
+        Ok(files) => {
+            let wrong = files.iter().filter_map(|files| files.load(SystemTime::now()).err());
+            wrong.for_each(|error| complaints.add(&written.at, error.to_string()));
         }
+        Err(error) => complaints.add(&written.at, error.to_string()),
     }
     Some(uploads)
 }

@@ -123,6 +123,29 @@ fn certificates_in_files_win_and_none_is_requested_for_their_names() {
 }
 
 #[test]
+fn a_name_whose_uploaded_certificate_is_removed_has_one_requested_without_a_reload() {
+    let Some(pebble) = Pebble::start(&[]) else { return };
+    let dyno = fakes::answers("ok");
+    let place = Place::new();
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    fs::create_dir(place.path("kept")).unwrap();
+    place.write("kept/shop.pem", &(own.pem() + &key.serialize_pem()));
+    let config = pebble.config(dyno.address, &["shop.example"], "") + "[tls]\nuploads = \"kept\"\n";
+    let busbar = place.router(&config, &[]);
+    let is_from_file = || row(&busbar, "shop.example").filter(|row| row["source"] != "acme");
+    assert!(is_from_file().is_some());
+    assert_eq!(busbar.verb(&["certs", "remove", "shop"]).said(), "Removed shop\n");
+    assert_eq!(pebble.see("shop.example").answer, "ok");
+    busbar.place.write("kept/shop.pem", &(own.pem() + &key.serialize_pem()));
+    until("the uploaded one is shown instead", is_from_file);
+    until("none is kept for it any more", || {
+        let refused = busbar.verb(&["certs", "renew", "shop.example"]);
+        (refused.code == Some(1)).then_some(())
+    });
+}
+
+#[test]
 fn a_reload_brings_names_and_takes_them() {
     let Some(pebble) = Pebble::start(&[]) else { return };
     let dyno = fakes::answers("ok");
