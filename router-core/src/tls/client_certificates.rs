@@ -3,9 +3,11 @@
 //! - [`ClientCertificates`]: what a listener wants of its clients, read from files and checked.
 //! - [`Demand`]: whether a client must have a certificate.
 //! - `identity`: the header lines about a client.
+//! - `validity`: until when a session with a client's certificate may be resumed.
 
 mod identity;
 mod name;
+pub(super) mod validity;
 
 use std::{
     fmt,
@@ -30,6 +32,7 @@ use super::{
     provider,
 };
 pub(super) use identity::lines;
+use validity::Noting;
 
 /// Whether a client must have a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +67,8 @@ impl ClientCertificates {
         authorities: &[PathBuf],
         lists: &[PathBuf],
     ) -> Result<Self, CertificateError> {
-        let mut purpose = blake3::Hasher::new_derive_key("busbar 2026-11 tickets with client certificates");
+        let mut purpose =
+            blake3::Hasher::new_derive_key("busbar 2026-11 tickets with client certificates and their end");
         purpose.update(&[u8::from(demand == Demand::Required)]);
         let mut roots = RootCertStore::empty();
         for file in authorities {
@@ -90,6 +94,7 @@ impl ClientCertificates {
         let builder = if demand == Demand::Optional { builder.allow_unauthenticated() } else { builder };
         let file = lists.first().or(authorities.first()).map_or(Path::new("client_ca"), PathBuf::as_path);
         let verifier = builder.build().map_err(|error| unusable(file, &error))?;
+        let verifier = Arc::new(Noting::new(verifier, ends.as_ref().map(|(_, end)| *end)));
         Ok(Self { verifier, passed_on: false, purpose: *purpose.finalize().as_bytes(), ends })
     }
 

@@ -23,7 +23,7 @@ use super::{
     CertificateStore, Terminator,
     certificates::{set_came_to, take_asked_for},
     challenges::ACME_TLS,
-    client_certificates,
+    client_certificates::{self, validity},
     terminator::{Asks, HTTP2},
 };
 use crate::{
@@ -50,6 +50,8 @@ pub(crate) struct Session {
     name: Option<Box<str>>,
     /// The client is asked for a certificate.
     asks: Option<Asks>,
+    /// Until when it may be resumed.
+    until: validity::Until,
     /// What dynos are told about the client; known after the handshake, if it was asked.
     identity: Option<Rc<Vec<u8>>>,
     /// Came and is not decrypted.
@@ -89,6 +91,7 @@ impl Session {
         Ok(Box::new(Self {
             tls: UnbufferedServerConnection::new(Arc::clone(&spoken.config))?,
             asks: spoken.asks,
+            until: validity::ALWAYS,
             identity: None,
             socket,
             buffers: Rc::clone(buffers),
@@ -131,7 +134,10 @@ impl Session {
         let by_address = self.name.is_none() && self.store.has_addresses();
         set_came_to(if by_address { self.socket.local_ip() } else { None });
         loop {
-            match self.step(&mut []) {
+            validity::set_until(self.until);
+            let step = self.step(&mut []);
+            self.until = validity::until();
+            match step {
                 Ok(Step::Plain(_) | Step::NeedsMore) => {}
                 Ok(Step::Ended) => return Poll::Ready(Err(Broken::Left)),
                 Err(error) => return Poll::Ready(Err(Broken::Tls(error))),

@@ -14,6 +14,7 @@ use rustls::{
 use super::{
     CertificateStore, Challenges, ClientCertificates, Tickets,
     challenges::{ACME_TLS, WithChallenges},
+    client_certificates::validity::Limited,
     provider,
 };
 
@@ -138,7 +139,10 @@ fn spoken(
     let mut config = builder.with_cert_resolver(resolver);
     config.alpn_protocols = [HTTP2, HTTP1].into_iter().skip(usize::from(!http2)).map(Vec::from).collect();
     // The library resumes whatever a ticket says, even a session without the certificate that is wanted here.
-    config.ticketer = tickets.for_purpose(clients.map_or([0; 32], |clients| clients.purpose));
+    config.ticketer = match clients {
+        Some(clients) => Arc::new(Limited(tickets.for_purpose(clients.purpose))),
+        None => tickets.for_purpose([0; 32]),
+    };
     // Tickets keep what is needed at the client; a cache here would be a lock that all workers share.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     let asks = clients.map(|clients| Asks { passed_on: clients.passed_on });

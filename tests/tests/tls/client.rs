@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::Arc,
+    time::SystemTime,
 };
 
 use it::{App, Head, PATIENCE, Router};
@@ -58,6 +59,16 @@ impl Authority {
         name: &str,
         number: u8,
     ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        self.signs_client_until(name, number, rcgen::date_time_ymd(4096, 1, 1).into())
+    }
+
+    /// The same for one that is good until then.
+    pub(crate) fn signs_client_until(
+        &self,
+        name: &str,
+        number: u8,
+        until: SystemTime,
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![]).expect("no names");
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -65,6 +76,7 @@ impl Authority {
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
         params.serial_number = Some(vec![number].into());
+        params.not_after = until.into();
         let made = params.signed_by(&key, &self.issuer).expect("it can be signed");
         (made.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).expect("a key"))
     }
@@ -98,6 +110,19 @@ impl Authority {
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions");
+        builder.with_root_certificates(roots).with_client_auth_cert(vec![certificate], key).expect("its key")
+    }
+
+    /// The same for one version of TLS.
+    pub(crate) fn client_of_as(
+        &self,
+        version: &'static rustls::SupportedProtocolVersion,
+        (certificate, key): (CertificateDer<'static>, PrivateKeyDer<'static>),
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).expect("it is an authority");
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_protocol_versions(&[version]).expect("a version");
         builder.with_root_certificates(roots).with_client_auth_cert(vec![certificate], key).expect("its key")
     }
 

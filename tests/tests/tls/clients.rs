@@ -3,9 +3,10 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    time::{Duration, SystemTime},
 };
 
-use it::{App, Dyno, Message, Router, fakes};
+use it::{App, Dyno, Message, PATIENCE, Router, fakes};
 use router_core::{
     observe::Closed,
     tls::{ClientCertificates, Demand, Terminator, Tickets, TlsPolicy},
@@ -145,6 +146,24 @@ fn a_session_begun_under_other_rules_is_not_resumed_where_a_certificate_is_wante
         }
     }
     assert_eq!((required.totals().tls_resumed, required.totals().tls_handshakes), (0, 0));
+}
+
+#[test]
+fn no_ticket_outlives_the_certificate_of_its_client() {
+    let (server, authority, dyno) = (Authority::new(), Authority::new(), fakes::answers("ok"));
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let clients = wanted(Demand::Required, &authority, None);
+        let (router, _) = asking(&server, &tickets(), App::new([dyno.address]), &clients);
+        let soon = SystemTime::now() + Duration::from_secs(4);
+        let config = server.client_of_as(version, authority.signs_client_until("shop", 1, soon));
+        assert!(is_served(&router, &config) && is_served(&router, &config));
+        assert_eq!(router.totals().tls_resumed, 1);
+        // Each time it gets a new ticket, until its certificate has expired.
+        while is_served(&router, &config) {
+            assert!(SystemTime::now() < soon + PATIENCE, "it gets in for ever");
+        }
+        router.until("counted", |totals| totals.closed.get(&Closed::TlsClientCertificate) == Some(&1));
+    }
 }
 
 #[test]
