@@ -87,7 +87,7 @@ pub(crate) async fn serve<T: Transport>(
             Busy::Lull => patience = worker.options.keepalive_timeout.saturating_sub(LULL),
             Busy::Close => {
                 let closed = orderly_end(&worker);
-                linger::close(&worker, &mut connection, &timer).await;
+                linger::close(&worker, &mut connection, &timer, linger::Patience::Brief).await;
                 return closed;
             }
             Busy::End(closed) => return connection.io.broken_by().unwrap_or(closed),
@@ -101,7 +101,7 @@ pub(crate) async fn refuse_clear<T: Transport>(worker: &Worker, mut connection: 
     let Some(text) = connection.pending.take() else { return };
     let fault = RequestFlaw::PlainOnTls.into();
     if flawed(worker, &mut connection, &timer, &peer, fault, &text).await == After::Close {
-        linger::close(worker, &mut connection, &timer).await;
+        linger::close(worker, &mut connection, &timer, linger::Patience::Brief).await;
     }
 }
 

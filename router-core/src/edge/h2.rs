@@ -62,8 +62,8 @@ pub(crate) async fn serve<T: Transport>(worker: Rc<Worker>, connection: Connecti
         .await
     };
     let broken = wire.io(T::broken_by);
-    if let Some(io) = wire.into_io().filter(|_| end.lingers) {
-        linger::close(&worker, &mut Connection { io, pending: None }, &timer).await;
+    if let (Some(io), Some(patience)) = (wire.into_io(), end.lingers) {
+        linger::close(&worker, &mut Connection { io, pending: None }, &timer, patience).await;
     }
     broken.unwrap_or(end.why)
 }
@@ -231,7 +231,7 @@ impl<T: Transport, F: Future<Output = ()>> Drive<'_, T, F> {
             guard.answered(answered);
             guard.is_within_head()
         });
-        Sight { streams, owes, sent: wire.sent(), within_head, abuse: wire.abuse() }
+        Sight { streams, owes, sent: wire.sent(), gave: frames > 0, within_head, abuse: wire.abuse() }
     }
 }
 

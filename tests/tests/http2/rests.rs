@@ -3,10 +3,10 @@
 use std::{
     net::{Ipv4Addr, TcpListener},
     num::NonZeroU32,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use it::{App, Dyno, Router, fakes, filler};
+use it::{App, Dyno, PATIENCE, Router, fakes, filler};
 use router_core::{
     observe::Closed,
     server::{Listener, ServerOptions},
@@ -24,24 +24,34 @@ const BIG: usize = 1 << 20;
 /// An initial window without end.
 const WINDOW: (u16, u32) = (4, 0x7fff_ffff);
 
+/// A listener whose sockets take so much ahead of a client.
+fn listener(send_buffer: usize) -> Listener {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
+    socket2::SockRef::from(&listener).set_send_buffer_size(send_buffer).expect("it can be set");
+    Listener::from_std(listener).expect("it listens").with_h2c()
+}
+
 /// A router whose sockets take little ahead of a client.
 fn narrow(dyno: &Dyno, change: impl FnOnce(&mut ServerOptions)) -> Router {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
-    socket2::SockRef::from(&listener).set_send_buffer_size(NARROW).expect("it can be set");
-    let listener = Listener::from_std(listener).expect("it listens").with_h2c();
     let app = App::new([dyno.address]).routed(|routing| routing.concurrency_per_dyno = NonZeroU32::new(1));
-    Router::start_on(listener, app, |options| {
+    Router::start_on(listener(NARROW), app, |options| {
         options.http2.send_buffer = 2 * BIG;
         change(options);
     })
 }
 
-/// A client that took as much of a response as was needed for its stream to be over, and what it took.
-fn slow(router: &Router, dyno: &Dyno) -> (Raw, Vec<u8>) {
+/// A client that has asked for something and takes nothing.
+fn unread(router: &Router) -> Raw {
     let wire = router.client();
-    socket2::SockRef::from(&wire.stream()).set_recv_buffer_size(NARROW).expect("it can be set");
+    socket2::SockRef::from(&wire.stream()).set_recv_buffer_size(NARROW / 2).expect("it can be set");
     let mut client = Raw::over(wire, &[WINDOW]);
     client.send([frame(WINDOW_UPDATE, 0, 0, 0x7000_0000_u32.to_be_bytes()), get(1)].concat());
+    client
+}
+
+/// A client that took as much of a response as was needed for its stream to be over, and what it took.
+fn slow(router: &Router, dyno: &Dyno) -> (Raw, Vec<u8>) {
+    let mut client = unread(router);
     let mut wire = dyno.accept();
     wire.head();
     wire.send(fakes::ok(filler(BIG)));
@@ -95,6 +105,34 @@ fn a_drain_waits_until_a_slow_client_has_taken_the_rest_of_its_response() {
     });
     let closed = meter.totals().closed;
     assert_eq!((closed.get(&Closed::DrainAnswered), closed.get(&Closed::DrainIdle)), (Some(&2), Some(&1)));
+}
+
+#[test]
+fn what_is_in_the_socket_when_a_drain_ends_the_connection_still_arrives() {
+    let dyno = Dyno::listening();
+    let router = Router::start_on(listener(BIG), App::new([dyno.address]), |_| {});
+    let mut client = unread(&router);
+    let mut wire = dyno.accept();
+    wire.head();
+    wire.send(fakes::ok(filler(3 * NARROW)));
+    router.until("the socket has all of it", |totals| totals.requests == 1);
+    let _idle = Raw::connect(&router);
+    let meter = router.meter();
+    run(async move {
+        let drained = tokio::spawn(router.into_server().drain(Duration::from_secs(60)));
+        let start = Instant::now();
+        while !meter.totals().closed.contains_key(&Closed::DrainIdle) {
+            assert!(start.elapsed() < PATIENCE, "who does not close is not waited for");
+            tokio::task::yield_now().await;
+        }
+        let mut body = Vec::new();
+        while body.len() < 3 * NARROW {
+            body.extend(piece(&mut client).0);
+            client.send(frame(WINDOW_UPDATE, 0, 0, 1000_u32.to_be_bytes()));
+        }
+        drop(client);
+        assert_eq!(drained.await.expect("it is over").cut, 0);
+    });
 }
 
 #[test]

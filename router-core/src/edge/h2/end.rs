@@ -9,25 +9,31 @@ use std::time::Duration;
 use h2::Reason;
 
 use super::guard::Abuse;
-use crate::{edge::h1::COURTESY, observe::counters::Closed, route::Moment, worker::Worker};
+use crate::{
+    edge::h1::{
+        COURTESY,
+        linger::{Patience, UNTAKEN},
+    },
+    observe::counters::Closed,
+    route::Moment,
+    worker::Worker,
+};
 
 /// How long a client may take to be told that its connection is closed.
 const LAST_WORD: Duration = Duration::from_secs(2);
-/// For so long a client may take nothing of what is left of its responses: as long as within a response (H28).
-const UNTAKEN: Duration = Duration::from_secs(55);
 
 /// The end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) why: Closed,
-    /// The client was told something that it should be able to read.
-    pub(super) lingers: bool,
+    /// The client was told something that it should be able to read; for how long.
+    pub(super) lingers: Option<Patience>,
 }
 
 impl End {
     /// It is dropped.
     pub(super) const fn now(why: Closed) -> Self {
-        Self { why, lingers: false }
+        Self { why, lingers: None }
     }
 
     /// What an error of h2's means; `last_words` is the end of what it wrote.
@@ -42,7 +48,7 @@ impl End {
             Some(Reason::ENHANCE_YOUR_CALM) => known.map_or(Closed::Http2Protocol, |(_, why)| *why),
             _ => Closed::Http2Protocol,
         };
-        Self { why, lingers: true }
+        Self { why, lingers: Some(Patience::Brief) }
     }
 }
 
@@ -90,6 +96,8 @@ pub(super) struct Phase {
     /// Since when a head is on its way.
     head: Option<Moment>,
     rest: Rest,
+    /// When it was last given some of a response.
+    gave: Option<Moment>,
 }
 
 /// What is to be done.
@@ -113,6 +121,8 @@ pub(super) struct Sight {
     pub(super) owes: bool,
     /// How many bytes were sent so far.
     pub(super) sent: u64,
+    /// Some of a response was given to h2 since the last time.
+    pub(super) gave: bool,
     pub(super) within_head: bool,
     pub(super) abuse: Option<Abuse>,
 }
@@ -126,6 +136,7 @@ impl Phase {
             idle: Some(now),
             head: None,
             rest: Rest { still: None },
+            gave: None,
         }
     }
 
@@ -141,6 +152,7 @@ impl Phase {
     /// The next deed.
     pub(super) fn step(&mut self, worker: &Worker, sight: Sight) -> Deed {
         let (now, options) = (worker.now(), &worker.options);
+        self.gave = if sight.gave { Some(now) } else { self.gave };
         let rest_until = self.rest.until(sight.owes, sight.sent, now);
         let is_busy = sight.streams > 0 || rest_until.is_some();
         self.idle = if is_busy { None } else { self.idle.or(Some(now)) };
@@ -204,15 +216,26 @@ impl Phase {
             _ => self.why,
         };
         match (self.state, error) {
-            (State::Condemned | State::Leaving, _) => End { why: left, lingers: true },
+            (State::Condemned | State::Leaving, _) => {
+                End { why: left, lingers: Some(self.patience(worker.now())) }
+            }
             (State::Open, Some(error)) => End::of_error(error, left, last_words),
             (State::Open, None) => End::now(left),
         }
     }
 
+    /// How long the client may take to close it too, which broke no rule. Responses of just now may still be in the socket; then
+    /// it says that it has taken some of them, by WINDOW_UPDATE, and a socket that was closed would answer with a reset, which
+    /// costs the rest.
+    fn patience(&self, now: Moment) -> Patience {
+        let in_order = matches!(self.why, Closed::Idle | Closed::DrainIdle | Closed::DrainAnswered);
+        let lately = self.gave.is_some_and(|gave| now < gave + UNTAKEN);
+        if in_order && lately { Patience::Long } else { Patience::Brief }
+    }
+
     /// It is to be dropped as it is.
     pub(super) fn dropped(&self, worker: &Worker, streams: usize) -> End {
-        End { lingers: false, ..self.ended(worker, None, streams, &[]) }
+        End { lingers: None, ..self.ended(worker, None, streams, &[]) }
     }
 }
 
