@@ -133,6 +133,16 @@ impl Files {
         self.write(&file_name(&path), &serde_json::to_vec(trouble).unwrap_or_default())
     }
 
+    /// Keeps nothing for a name that has no certificate and is to get none.
+    pub(super) fn forget(&self, name: &str) -> Result<(), FileError> {
+        self.keep_trouble(name, &Trouble::default())?;
+        if let Some(_lock) = self.lock(name)? {
+            let path = self.path(name, "lock");
+            fs::remove_file(&path).map_err(|source| FileError { path, deed: "removed", source })?;
+        }
+        Ok(())
+    }
+
     /// The names that a certificate is kept for.
     pub(super) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();

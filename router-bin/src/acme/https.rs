@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An answer larger than this is refused. A chain of certificates is some KiB.
 const LARGEST_ANSWER: usize = 1 << 20;
 /// A server that wants to be left alone for longer is asked again after this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 86_400);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 86_400);
 
 type Sender = http1::SendRequest<Full<Bytes>>;
 

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use router_core::{
@@ -25,7 +25,7 @@ use super::{
     files::{Files, Trouble},
     https,
     order::{self, Orders, Replaced},
-    plan::{self, Allowance},
+    plan::{self, Allowance, Failed},
 };
 use crate::{
     config::acme::{Acme, Wanted},
@@ -38,6 +38,15 @@ const AT_ONCE: usize = 4;
 const LOOK: Duration = Duration::from_secs(2);
 /// So many names at most get certificates because somebody asked for them.
 const MOST_ON_DEMAND: usize = 1000;
+/// A host that somebody asked for is forgotten after so many failures, so that others find a place.
+const MOST_FAILURES: u32 = 5;
+/// A server that wants to be left alone about one name is asked nothing at all for so long at most: the reason may be that name's
+/// alone, and strangers may have caused it.
+const ALL_LEFT_ALONE: Duration = Duration::from_secs(300);
+/// How often it is said that too many were asked for.
+const SAID: Duration = Duration::from_secs(60);
+/// The clock has been put back when it is so far behind what it was.
+const PUT_BACK: Duration = Duration::from_secs(60);
 /// A new certificate is not renewed before it is so old, whatever it and the server say: a wrong clock must not lead to
 /// one order after the other.
 const LEAST_AGE: Duration = Duration::from_secs(600);
@@ -111,8 +120,12 @@ pub(super) struct Keeper {
     has: BTreeSet<String>,
     names: BTreeMap<String, Entry>,
     allowance: Allowance,
+    /// When it was last said that too many were asked for.
+    said: Option<Instant>,
     /// The server wants to be left alone until then.
     left_alone_until: SystemTime,
+    /// What the time was when it was last looked at.
+    clock: SystemTime,
     running: JoinSet<(String, Came, Option<SystemTime>)>,
     certificates: watch::Sender<Vec<Certificate>>,
     status: watch::Sender<Vec<Status>>,
@@ -135,7 +148,9 @@ impl Keeper {
             wanted: Wanted::default(),
             has: BTreeSet::new(),
             names: BTreeMap::new(),
+            said: None,
             left_alone_until: now,
+            clock: now,
             running: JoinSet::new(),
             certificates,
             status,
@@ -207,7 +222,13 @@ impl Keeper {
         }
         let others = self.names.keys().filter(|name| !self.wanted.names.contains(*name)).count();
         if others >= MOST_ON_DEMAND || !self.allowance.take(SystemTime::now()) {
-            tracing::warn!(host, "no certificate on demand: too many were asked for (on_demand_per_hour)");
+            if self.said.is_none_or(|said| said.elapsed() >= SAID) {
+                self.said = Some(Instant::now());
+                tracing::warn!(
+                    host,
+                    "no certificate on demand: too many were asked for (on_demand_per_hour)"
+                );
+            }
             return false;
         }
         out::note(format_args!("somebody asks for {host}: a certificate is requested"));
@@ -228,7 +249,7 @@ impl Keeper {
                 "the certificate kept for {name} is of no use: {error}; another one is requested"
             ),
         }
-        entry.plan();
+        entry.plan(now);
         entry
     }
 
@@ -244,8 +265,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// Looks whether another router has written a certificate.
+    /// Looks whether another router has written a certificate, and whether the clock was put back.
     fn look(&mut self) {
+        let now = SystemTime::now();
+        if now + PUT_BACK < std::mem::replace(&mut self.clock, now) {
+            let idle = self.names.values_mut().filter(|entry| entry.task.is_none());
+            idle.for_each(|entry| entry.plan(now));
+        }
         let mut changed = false;
         for (name, entry) in self.names.iter_mut().filter(|(_, entry)| entry.task.is_none()) {
             let stamp = std::fs::metadata(self.files.certificate_file(name)).and_then(|data| data.modified());
@@ -255,7 +281,7 @@ impl Keeper {
             {
                 entry.kept = Some(kept);
                 entry.trouble = self.files.trouble(name);
-                entry.plan();
+                entry.plan(now);
                 changed = true;
             }
         }
@@ -267,8 +293,9 @@ impl Keeper {
     /// Starts what is due, the longest due first, a few at a time.
     fn begin_what_is_due(&mut self) {
         let now = SystemTime::now();
+        let left_alone = self.is_left_alone(now);
         let is_due = |entry: &Entry| {
-            let may = entry.is_forced || (entry.due <= now && self.left_alone_until <= now);
+            let may = entry.is_forced || (entry.due <= now && !left_alone);
             may && entry.task.is_none()
         };
         let mut due: Vec<_> = self
@@ -282,6 +309,15 @@ impl Keeper {
             self.begin(name);
         }
         self.ask_for_windows(now);
+    }
+
+    /// When the server may be asked about other names than those that it wants to hear nothing of.
+    fn left_alone_until(&self, now: SystemTime) -> SystemTime {
+        plan::put_off(self.left_alone_until, ALL_LEFT_ALONE, now)
+    }
+
+    fn is_left_alone(&self, now: SystemTime) -> bool {
+        self.left_alone_until(now) > now
     }
 
     fn begin(&mut self, name: String) {
@@ -299,11 +335,15 @@ impl Keeper {
 
     /// Asks the server when it wants certificates to be renewed.
     fn ask_for_windows(&mut self, now: SystemTime) {
+        if self.is_left_alone(now) {
+            return;
+        }
         for (name, entry) in self.names.iter_mut().filter(|(_, entry)| entry.task.is_none()) {
-            if self.running.len() >= AT_ONCE || self.left_alone_until > now {
+            if self.running.len() >= AT_ONCE {
                 return;
             }
-            let Some(kept) = entry.kept.as_mut().filter(|kept| kept.ask_again <= now) else { continue };
+            let may_ask = |kept: &&mut Held| plan::put_off(kept.ask_again, ASK.1, now) <= now;
+            let Some(kept) = entry.kept.as_mut().filter(may_ask) else { continue };
             let Some(replaced) = kept.replaced.clone() else { continue };
             kept.ask_again = now + ASK.1;
             let (name, orders) = (name.clone(), Arc::clone(&self.orders));
@@ -316,7 +356,8 @@ impl Keeper {
 
     fn learn(&mut self, name: &str, came: Came, left_alone: Option<SystemTime>) {
         let now = SystemTime::now();
-        self.left_alone_until = self.left_alone_until.max(left_alone.unwrap_or(now));
+        let all_left_alone = left_alone.map_or(now, |until| until.min(now + ALL_LEFT_ALONE));
+        self.left_alone_until = self.left_alone_until(now).max(all_left_alone);
         let Some(entry) = self.names.get_mut(name) else { return };
         match came {
             Came::Window(window) => {
@@ -324,7 +365,7 @@ impl Keeper {
                 if let Some((window, again)) = window {
                     kept.window = Some(window);
                     kept.ask_again = now + again.clamp(ASK.0, ASK.1);
-                    entry.plan();
+                    entry.plan(now);
                 }
                 return;
             }
@@ -334,21 +375,35 @@ impl Keeper {
                 self.names.insert(name.to_owned(), found);
                 return self.publish();
             }
-            Came::Nothing(error) => {
-                let failures = entry.trouble.failures.saturating_add(1);
-                let due = plan::retry(failures, error.failed(), now, left_alone, fastrand::f64());
-                let not_before = due.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                entry.trouble = Trouble { failures, not_before, error: error.to_string() };
-                entry.due = due;
-                let pause = due.duration_since(now).unwrap_or_default().as_secs();
-                let old = if entry.kept.is_some() { "the old one stays in force; " } else { "" };
-                out::note(format_args!("no certificate for {name}: {error}; {old}next attempt in {pause} s"));
-                if let Err(error) = self.files.keep_trouble(name, &entry.trouble) {
-                    tracing::warn!("{error}");
-                }
-            }
+            Came::Nothing(error) => return self.failed(name, &error, left_alone),
         }
         entry.task = None;
+    }
+
+    fn failed(&mut self, name: &str, error: &OrderError, left_alone: Option<SystemTime>) {
+        let now = SystemTime::now();
+        let Some(entry) = self.names.get_mut(name) else { return };
+        entry.task = None;
+        let (why, failures) = (error.failed(), entry.trouble.failures.saturating_add(1));
+        entry.due = plan::retry(failures, why, now, left_alone, fastrand::f64());
+        let not_before = entry.due.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        entry.trouble = Trouble { failures, not_before, error: error.to_string() };
+        let is_on_demand = entry.kept.is_none() && !self.wanted.names.contains(name);
+        let kept = if is_on_demand && why == Failed::Refused && failures >= MOST_FAILURES {
+            out::note(format_args!(
+                "no certificate for {name}: {error}; it is forgotten until somebody asks again"
+            ));
+            self.names.remove(name);
+            self.files.forget(name)
+        } else {
+            let pause = entry.due.duration_since(now).unwrap_or_default().as_secs();
+            let old = if entry.kept.is_some() { "the old one stays in force; " } else { "" };
+            out::note(format_args!("no certificate for {name}: {error}; {old}next attempt in {pause} s"));
+            self.files.keep_trouble(name, &entry.trouble)
+        };
+        if let Err(error) = kept {
+            tracing::warn!("{error}");
+        }
     }
 
     /// An attempt has panicked. Its name is tried again, not too soon.
@@ -366,9 +421,10 @@ impl Keeper {
     }
 
     fn tell(&self) {
+        let left_alone_until = self.left_alone_until(SystemTime::now());
         let one = |(name, entry): (&String, &Entry)| Status {
             name: name.clone(),
-            due: entry.due.max(self.left_alone_until),
+            due: entry.due.max(left_alone_until),
             is_busy: entry.task.is_some(),
             has_one: entry.kept.is_some(),
             failures: entry.trouble.failures,
@@ -385,12 +441,14 @@ impl Keeper {
 
 impl Entry {
     /// When it is due, by what is kept and by how the last attempts went.
-    fn plan(&mut self) {
+    fn plan(&mut self, now: SystemTime) {
         let wanted = self.kept.as_ref().map(|kept| {
             let life = (kept.certificate.begins(), kept.certificate.expires());
-            plan::renewal(life, kept.window, self.chance).max(kept.stamp + LEAST_AGE)
+            let is_new = plan::put_off(kept.stamp + LEAST_AGE, LEAST_AGE, now);
+            plan::renewal(life, kept.window, self.chance).max(is_new)
         });
-        let may = UNIX_EPOCH + Duration::from_secs(self.trouble.not_before);
+        let may = UNIX_EPOCH.checked_add(Duration::from_secs(self.trouble.not_before));
+        let may = may.map_or(UNIX_EPOCH, |may| plan::put_off(may, https::LONGEST_PAUSE, now));
         self.due = wanted.unwrap_or(UNIX_EPOCH).max(may);
     }
 }
@@ -442,3 +500,6 @@ async fn attempt(
     out::note(format_args!("a new certificate for {name}, good for {days} days"));
     Ok(Came::Another)
 }
+
+#[cfg(test)]
+mod tests;

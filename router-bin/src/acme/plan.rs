@@ -1,9 +1,10 @@
 //! When what is done about a certificate. Pure: the time is an argument, and so is chance, a number from 0 to 1.
 //!
-//! - [`renewal`]: when a certificate is renewed. [`retry`]: when a failed attempt is repeated.
+//! - [`renewal`]: when a certificate is renewed. [`retry`]: when a failed attempt is repeated. [`put_off`]: until when that
+//!   holds.
 //! - [`Allowance`]: how often strangers may cause something.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// When a certificate that is good from `begins` to `expires` is to be renewed: somewhere in the window that the server
 /// suggests (RFC 9773 §4.2), or else at two thirds of its life and a little before, so that not all are renewed at once.
@@ -54,6 +55,12 @@ pub(super) fn retry(
     (now + jittered).max(left_alone_until.unwrap_or(now))
 }
 
+/// A pause until then, if it can have been meant: one that lasts longer than any does was begun by a clock that was ahead, and
+/// is over.
+pub(super) fn put_off(until: SystemTime, longest: Duration, now: SystemTime) -> SystemTime {
+    if until > now + longest { UNIX_EPOCH } else { until }
+}
+
 /// So many in an hour, at most all of them at once.
 #[derive(Debug, Clone)]
 pub(super) struct Allowance {
@@ -84,8 +91,6 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use proptest::prelude::*;
 
     use super::*;
