@@ -16,6 +16,9 @@ pub(crate) trait Client {
     /// Whether the whole body was handed out.
     fn is_body_done(&self) -> bool;
 
+    /// The dyno has all that was handed out, and the body is done.
+    fn body_is_sent(&mut self) {}
+
     /// Ready when the client has gone. Only asked once the body is done.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 

@@ -96,6 +96,7 @@ impl Uplink {
             let body = self.poll_body(cx, client)?;
             if self.head_sent == head.len() && self.unsent().is_empty() {
                 if client.is_body_done() {
+                    client.body_is_sent();
                     self.state = State::Sent;
                     return Poll::Ready(Ok(()));
                 }

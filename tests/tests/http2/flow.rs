@@ -2,6 +2,7 @@
 
 use http::Request;
 use it::{App, Dyno, Fake, Wire, fakes, filler};
+use router_core::server::ServerOptions;
 
 use super::client::{Front, answer, run, send_all, whole};
 
@@ -62,5 +63,30 @@ fn an_upload_that_its_dyno_does_not_take_stops_and_others_go_on() {
         let ended = answer(stuck).await;
         assert_eq!(ended.expect("a page").status(), 503);
         assert!(upload.await.expect("it ends").is_err());
+    });
+}
+
+#[test]
+fn uploads_that_their_dynos_have_do_not_use_up_the_window_while_their_answers_wait() {
+    let dyno = Dyno::listening();
+    let narrow = |options: &mut ServerOptions| options.http2.connection_window = 64 * 1024;
+    let front = Front::clear_with(App::new([dyno.address]), narrow);
+    run(async {
+        let mut client = front.connect().await;
+        client.settled().await;
+        let body = filler(16 * 1024);
+        let mut waiting = Vec::new();
+        for _ in 0..40 {
+            let request = Request::post("/").header("content-length", body.len());
+            let (answered, mut upload) = client.ask(request, "/", false).await;
+            send_all(&mut upload, &body, true).await.expect("it is taken");
+            let mut wire = dyno.accept();
+            assert!(wire.request().body == body, "another body");
+            waiting.push((answered, wire));
+        }
+        for (answered, mut wire) in waiting {
+            wire.send(fakes::ok("ok"));
+            assert_eq!(answer(answered).await.expect("it is answered").text(), "ok");
+        }
     });
 }

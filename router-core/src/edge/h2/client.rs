@@ -313,6 +313,10 @@ impl Client for StreamClient<'_> {
         }
     }
 
+    fn body_is_sent(&mut self) {
+        self.settle_debt();
+    }
+
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.down {
             Down::Silent(respond) => respond.poll_reset(cx).map(drop),
