@@ -7,6 +7,7 @@
 //! - [`Terminator`], [`TlsPolicy`] (in [`terminator`]): what a listener speaks.
 //! - [`Challenges`] (in [`challenges`]): answers to an ACME server that is to sign certificates.
 //! - [`handshake`]: from the first byte to a session, within a time; or to somebody who speaks plain HTTP.
+//! - [`places`]: so many handshakes at a time.
 //! - [`outward`]: TLS towards dynos.
 //! - [`session`]: an encrypted connection as the proxy sees it. Idle, it holds no buffer.
 
@@ -16,6 +17,7 @@ pub mod challenges;
 pub mod client_certificates;
 pub(crate) mod handshake;
 pub mod outward;
+pub(crate) mod places;
 pub(crate) mod session;
 pub mod terminator;
 pub mod tickets;

@@ -15,12 +15,13 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::{
     observe::{counters::Counters, log_buffer::LogBuffer},
     route::{Moment, request_id::RequestIds, table::TableReader},
     server::{accept::Seat, drain::DrainSignal, options::ServerOptions},
+    tls::places::Places,
     upstream::{h2::Hub, pool::Pool},
 };
 
@@ -42,7 +43,7 @@ pub(crate) struct Worker {
     /// Where clients that speak TLS find the same over QUIC, as `Alt-Svc` says it.
     pub(crate) alternative: Option<Arc<[u8]>>,
     /// Places for TLS handshakes under way.
-    pub(crate) handshakes: Semaphore,
+    pub(crate) handshakes: Places,
     /// Client connections open now.
     pub(crate) open: Cell<usize>,
     /// One of them has just been closed.
@@ -81,7 +82,7 @@ impl Worker {
         let [ids @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = seed;
         let [.., a, b, c, d, e, f, g, h] = seed;
         Self {
-            handshakes: Semaphore::new(seat.options.handshakes_per_worker.min(Semaphore::MAX_PERMITS)),
+            handshakes: Places::new(seat.options.handshakes_per_worker),
             alternative: seat.alternative,
             log: LogBuffer::new(seat.options.access_log.clone()),
             pool: Pool::new(seat.options.pool),

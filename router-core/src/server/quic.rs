@@ -120,8 +120,7 @@ fn greet(
     clients: Option<&Arc<Clients>>,
 ) {
     let proven = incoming.remote_address_validated();
-    let under_way =
-        worker.options.handshakes_per_worker.saturating_sub(worker.handshakes.available_permits());
+    let under_way = worker.options.handshakes_per_worker.saturating_sub(worker.handshakes.free());
     if !proven && under_way >= UNPROVEN {
         drop(incoming.retry()); // it may, because it has not proven anything
         return;
@@ -149,7 +148,7 @@ async fn serve(open: Open, mut connecting: Connecting, terminator: Terminator) {
     let limit = worker.options.handshake_timeout;
     let shaken = async {
         // The semaphore is never closed.
-        let _place = worker.handshakes.acquire().await;
+        let _place = worker.handshakes.take().await;
         let data = connecting.handshake_data().await?;
         let data = data.downcast::<quinn::crypto::rustls::HandshakeData>().ok();
         let name = data.and_then(|data| data.server_name).map(String::into_boxed_str);

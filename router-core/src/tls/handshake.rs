@@ -5,7 +5,8 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    task::Poll,
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use rustls::{AlertDescription, Error};
@@ -23,6 +24,12 @@ use crate::{
 
 /// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE: u8 = 22;
+/// No record is longer (RFC 8446 §5.2).
+const LONGEST: usize = 16 * 1024 + 256;
+/// Whoever has a place for so long and is not done loses it when others wait for one.
+const HURRY: Duration = Duration::from_secs(2);
+/// How often it is looked whether they do.
+const LOOK: Duration = Duration::from_millis(500);
 /// A fatal alert: unrecognized_name (RFC 6066 §3). rustls has another one for that.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
@@ -35,7 +42,7 @@ pub(crate) enum Met {
 }
 
 /// Waits for the client's hello and does the handshake, all within the handshake timeout. So many handshakes go on at a
-/// time; the next ones wait. Before the first byte a client counts as none and holds no buffer.
+/// time; the next ones wait. Before its hello is whole a client counts as none, and before the first byte it holds no buffer.
 ///
 /// # Errors
 /// Why the connection is to be closed.
@@ -46,7 +53,8 @@ pub(crate) async fn receive(
     came: Option<Buffer>,
     timer: &Timer,
 ) -> Result<Met, Closed> {
-    let clock = Deadline { worker, timer, at: worker.now() + worker.options.handshake_timeout };
+    let at = worker.now() + worker.options.handshake_timeout;
+    let mut clock = Deadline { worker, timer, at, hurry: None };
     let mut first = match came {
         Some(came) => came,
         None => clock.bounds(poll_fn(|cx| first_bytes(cx, worker, &mut socket))).await??,
@@ -55,8 +63,9 @@ pub(crate) async fn receive(
         return Ok(Met::Clear(socket, first));
     }
     first.shrink();
-    // The semaphore is never closed.
-    let _place = clock.bounds(worker.handshakes.acquire()).await?;
+    clock.bounds(poll_fn(|cx| whole_record(cx, &mut socket, &mut first))).await??;
+    let _place = clock.bounds(worker.handshakes.take()).await?;
+    clock.hurry = Some(worker.now() + HURRY);
     let session = Session::new(terminator, socket, Some(first), &worker.buffers);
     let mut session = session.map_err(|_| Closed::TlsOther)?;
     match clock.bounds(poll_fn(|cx| session.poll_handshake(cx))).await? {
@@ -80,13 +89,9 @@ pub(crate) async fn receive(
     }
 }
 
-fn first_bytes(
-    cx: &mut std::task::Context<'_>,
-    worker: &Worker,
-    socket: &mut Socket,
-) -> Poll<Result<Buffer, Closed>> {
+fn first_bytes(cx: &mut Context<'_>, worker: &Worker, socket: &mut Socket) -> Poll<Result<Buffer, Closed>> {
     loop {
-        std::task::ready!(socket.poll_recv_ready(cx)).map_err(|_| Closed::ClientLeft)?;
+        ready!(socket.poll_recv_ready(cx)).map_err(|_| Closed::ClientLeft)?;
         let mut first = worker.buffers.small();
         match socket.poll_recv(cx, first.spare()) {
             Poll::Ready(Ok(n)) if n > 0 => {
@@ -99,11 +104,41 @@ fn first_bytes(
     }
 }
 
+/// Whether the first record is whole, or it is none that is worth waiting for. Its head says what it is, which version, and how
+/// long.
+fn is_whole(came: &[u8]) -> bool {
+    match came {
+        [HANDSHAKE, 3, _, high, low, record @ ..] => {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            length > LONGEST || record.len() >= length
+        }
+        [] | [HANDSHAKE] | [HANDSHAKE, 3, ..] => false,
+        _ => true,
+    }
+}
+
+fn whole_record(cx: &mut Context<'_>, socket: &mut Socket, came: &mut Buffer) -> Poll<Result<(), Closed>> {
+    while !is_whole(came.filled()) {
+        ready!(socket.poll_recv_ready(cx)).map_err(|_| Closed::ClientLeft)?;
+        if came.is_full() {
+            came.make_room();
+        }
+        match socket.poll_recv(cx, came.spare()) {
+            Poll::Ready(Ok(n)) if n > 0 => came.fill(n),
+            Poll::Ready(_) => return Poll::Ready(Err(Closed::ClientLeft)),
+            Poll::Pending => {}
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
 /// Until when it must be done.
 struct Deadline<'a> {
     worker: &'a Worker,
     timer: &'a Timer,
     at: Moment,
+    /// From then on at once, if somebody waits for its place.
+    hurry: Option<Moment>,
 }
 
 impl Deadline<'_> {
@@ -112,13 +147,25 @@ impl Deadline<'_> {
         poll_fn(|cx| match deed.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
             Poll::Pending if self.worker.is_cut() => Poll::Ready(Err(Closed::DrainCut)),
-            Poll::Pending if self.worker.now() >= self.at => Poll::Ready(Err(Closed::TlsTimeout)),
+            Poll::Pending if self.is_over() => Poll::Ready(Err(Closed::TlsTimeout)),
             Poll::Pending => {
-                self.timer.set(cx, self.at);
+                self.timer.set(cx, self.next());
                 Poll::Pending
             }
         })
         .await
+    }
+
+    fn is_over(&self) -> bool {
+        let now = self.worker.now();
+        now >= self.at
+            || (self.hurry.is_some_and(|hurry| now >= hurry) && self.worker.handshakes.are_wanted())
+    }
+
+    /// When to look again.
+    fn next(&self) -> Moment {
+        let look = self.hurry.map(|hurry| hurry.max(self.worker.now() + LOOK));
+        look.map_or(self.at, |look| look.min(self.at))
     }
 }
 
@@ -143,5 +190,21 @@ fn reason(error: &Error) -> Closed {
         | Error::PeerSentOversizedRecord
         | Error::PeerMisbehaved(_) => Closed::TlsMalformed,
         _ => Closed::TlsOther,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_record_is_waited_for_if_it_may_be_a_hello() {
+        for begins in [&[][..], &[22], &[22, 3], &[22, 3, 1, 0], &[22, 3, 1, 0, 2], &[22, 3, 1, 0, 2, 1]] {
+            assert!(!is_whole(begins), "{begins:?}");
+        }
+        assert!(is_whole(&[22, 3, 1, 0, 2, 1, 0]) && is_whole(&[22, 3, 1, 0, 2, 1, 0, 22]));
+        for other in [&[23][..], &[22, 4], &[22, 3, 1, 0xff, 0xff]] {
+            assert!(is_whole(other), "{other:?}");
+        }
     }
 }

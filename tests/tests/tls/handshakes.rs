@@ -3,13 +3,17 @@
 use std::{
     io::Write as _,
     net::TcpStream,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
 
-use it::{App, Wire, fakes};
+use it::{App, PATIENCE, Wire, fakes};
 use router_core::{observe::Closed, server::listen::ProxyProtocol, tls::TlsPolicy};
+use rustls::{ClientConnection, pki_types::ServerName};
 
 use super::{
     GET,
@@ -28,8 +32,7 @@ fn a_client_that_says_nothing_or_half_a_hello_is_closed_in_time() {
         options.handshake_timeout = Duration::from_millis(50);
     });
     let silent = TcpStream::connect(router.address).expect("it listens");
-    let mut half = TcpStream::connect(router.address).expect("it listens");
-    half.write_all(&[22, 3, 1, 2, 0, 1]).expect("it is taken");
+    let half = half_hello(&router);
     router.until("both are closed", |totals| totals.closed.get(&Closed::TlsTimeout) == Some(&2));
     assert!(!Wire::new(silent).has_more());
     assert!(!Wire::new(half).has_more());
@@ -47,18 +50,56 @@ fn only_so_many_handshakes_go_on_at_a_time_and_the_silent_take_no_place() {
     client.send(GET);
     assert_eq!(client.response().1, b"ok");
 
-    let mut half = TcpStream::connect(router.address).expect("it listens");
-    half.write_all(&[22, 3, 1, 2, 0, 1]).expect("it is taken");
+    let _half = half_hello(&router);
     router.until("all are in", |totals| totals.connections_open == 10);
     client.send(GET); // when it is answered, the worker has seen the half hello
     assert_eq!(client.response().1, b"ok");
+    let mut other = Client::connect(router.address, &authority.client(), "app.test");
+    other.send(GET);
+    assert_eq!(other.response().1, b"ok");
+    assert_eq!((router.totals().tls_handshakes, count(&router, Closed::TlsTimeout)), (2, 0));
+
+    let stalls = stalls(&router, &authority);
+    router.until("it is in", |totals| totals.connections_open == 12);
+    client.send(GET);
+    assert_eq!(client.response().1, b"ok");
     let (address, config) = (router.address, authority.client());
     let waits = thread::spawn(move || Client::handshake(address, config, "app.test").is_ok());
-    router.until("it has come", |totals| totals.connections_open == 11);
-    assert_eq!(router.totals().tls_handshakes, 1);
-    drop(half);
+    router.until("it has come", |totals| totals.connections_open == 13);
+    drop(stalls);
     assert!(waits.join().expect("no panic"), "its turn came");
-    router.until("it is done", |totals| totals.tls_handshakes == 2);
+    router.until("it is done", |totals| totals.tls_handshakes == 3);
+}
+
+#[test]
+fn whoever_stalls_in_a_handshake_loses_the_place_to_those_who_wait() {
+    let authority = Authority::new();
+    let dyno = fakes::answers("ok");
+    let router = start(&store([authority.signs(&["app.test"])], true), App::new([dyno.address]), |options| {
+        options.handshakes_per_worker = 1;
+        options.handshake_timeout = 10 * PATIENCE;
+    });
+    let _stalls = [stalls(&router, &authority), stalls(&router, &authority)];
+    let mut client = Client::connect(router.address, &authority.client(), "app.test");
+    client.send(GET);
+    assert_eq!(client.response().1, b"ok");
+    router.until("they are gone", |totals| totals.closed.get(&Closed::TlsTimeout) == Some(&2));
+}
+
+/// A client that has begun to say hello.
+fn half_hello(router: &it::Router) -> TcpStream {
+    let mut half = TcpStream::connect(router.address).expect("it listens");
+    half.write_all(&[22, 3, 1, 2, 0, 1]).expect("it is taken");
+    half
+}
+
+/// A client that says hello and nothing more.
+fn stalls(router: &it::Router, authority: &Authority) -> TcpStream {
+    let name = ServerName::try_from("app.test").expect("a name");
+    let mut tls = ClientConnection::new(Arc::new(authority.client()), name).expect("a client");
+    let mut stream = TcpStream::connect(router.address).expect("it listens");
+    tls.write_tls(&mut stream).expect("it is taken");
+    stream
 }
 
 #[test]
