@@ -158,7 +158,7 @@ async fn next(
         if worker.is_cut() {
             return Poll::Ready(Next::Cut);
         }
-        if worker.drain.is_draining() && !draining {
+        if worker.is_draining() && !draining {
             return Poll::Ready(Next::Drain);
         }
         let patience = worker.options.keepalive_timeout;

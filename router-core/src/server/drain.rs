@@ -39,11 +39,6 @@ impl Drain {
 }
 
 impl DrainSignal {
-    /// Whether the drain has begun.
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.0.borrow() != Phase::Serving || self.0.has_changed().is_err()
-    }
-
     /// Waits for the drain to begin; how long it may take.
     pub(crate) async fn begun(&mut self) -> Duration {
         let phase = self.0.wait_for(|phase| *phase != Phase::Serving).await;

@@ -166,7 +166,7 @@ impl Phase {
             State::Open => {
                 let idle_until = self.idle.map(|idle| idle + options.keepalive_timeout);
                 let head_until = self.head.map(|head| head + options.head_timeout);
-                if worker.drain.is_draining() {
+                if worker.is_draining() {
                     let why = if is_busy { Closed::DrainAnswered } else { Closed::DrainIdle };
                     return self.leave(why, now);
                 }
