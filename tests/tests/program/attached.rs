@@ -38,9 +38,14 @@ fn one_offs(busbar: &Busbar) -> Vec<String> {
     all.map(|dyno| format!("{} {}", dyno.name, dyno.state)).collect()
 }
 
-/// Waits until `sleep` runs for that long, and is not stopped.
-fn sleeps(seconds: &str) {
-    let command = format!("sleep\0{seconds}\0");
+/// A `sleep` that only this process's tests run, told from each other by a digit.
+fn sleep(digit: u32) -> String {
+    format!("sleep {}{digit}", std::process::id())
+}
+
+/// Waits until such a `sleep` runs, and is not stopped.
+fn sleeps(command: &str) {
+    let command = format!("{}\0", command.replace(' ', "\0"));
     let is_it = |process: fs::DirEntry| {
         let read = |file: &str| fs::read_to_string(process.path().join(file)).unwrap_or_default();
         read("cmdline") == command && read("stat").contains(") S ")
@@ -61,14 +66,15 @@ fn on_a_terminal_bash_is_as_at_home() {
         sitting.types("tty; stty size; echo $TERM\r");
         sitting.shows("/dev/pts/");
         sitting.shows("33 101\r\nxterm-256color\r\n");
-        sitting.types("sleep 1002\r");
-        sleeps("1002");
+        let sleep = sleep(1);
+        sitting.types(&format!("{sleep}\r"));
+        sleeps(&sleep);
         sitting.types("\x1a");
         sitting.shows("Stopped");
         sitting.types("jobs\r");
-        sitting.shows("[1]+  Stopped                 sleep 1002");
+        sitting.shows(&format!("[1]+  Stopped                 {sleep}"));
         sitting.types("fg\r");
-        sleeps("1002");
+        sleeps(&sleep);
         sitting.types("\x03");
         sitting.shows("^C");
         sitting.shows("> ");
@@ -99,7 +105,7 @@ fn of_somebody_who_is_not_root() -> Option<Busbar> {
     let place = Place::new();
     let directory = place.app_with("worker: exec sleep 6000");
     fs::create_dir(place.path("run")).unwrap();
-    fs::copy(crate::binary::busbar(), place.path("busbar")).unwrap();
+    crate::binary::copy_busbar(&place.path("busbar"));
     let mut command = if rustix::process::geteuid().is_root() {
         let own = Command::new("chown").args(["-R", "65534:65534"]).arg(place.directory.path()).status();
         assert!(own.unwrap().success());
@@ -136,8 +142,9 @@ fn somebody_who_is_not_root_has_dynos_with_terminals_and_pipes_too() {
     sitting.shows("> ");
     sitting.types("tty; stty size; id -un; echo by-name > $(tty)\r");
     sitting.shows("/dev/pts/0\r\n33 101\r\ndyno\r\nby-name\r\n");
-    sitting.types("sleep 1003\r");
-    sleeps("1003");
+    let sleep = sleep(2);
+    sitting.types(&format!("{sleep}\r"));
+    sleeps(&sleep);
     sitting.types("\x1a");
     sitting.shows("Stopped");
     sitting.shows("> ");
@@ -216,8 +223,8 @@ fn the_terminal_is_put_back_and_the_command_hung_up_whatever_ends_us() {
         assert_eq!(sitting.ended().code(), Some(128 + signal.as_raw()));
         nothing_runs(&busbar);
     }
-    let hung_up = busbar.out.lines().iter().filter(|line| line.contains("exited with status 129")).count();
-    assert_eq!(hung_up, 4, "{:#?}", busbar.out.lines());
+    let is_hung_up = |line: &&String| line.contains("exited with status 129");
+    until("each one is hung up", || (busbar.out.lines().iter().filter(is_hung_up).count() == 4).then_some(()));
 }
 
 #[test]
@@ -282,7 +289,7 @@ fn f35_nothing_is_typed_at_the_terminal_of_whoever_runs_a_dyno() {
     for busbar in each_level() {
         let mut sitting = Sitting::at(&busbar, &["--", "python3", "-c", TYPE_THERE]);
         assert_eq!(sitting.ended().code(), Some(0), "{}", sitting.seen());
-        let seen = sitting.seen();
+        let seen = [sitting.shows("\nown "), sitting.shows("\n")].concat();
         let said =
             |what: &str| seen.lines().find_map(|line| line.strip_prefix(what)).expect("it says").trim();
         assert!(said("own ").starts_with("/dev/pts/"), "{seen}");

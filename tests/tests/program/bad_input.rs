@@ -138,9 +138,7 @@ fn as_nobody(place: &Place, procfile: &str, flags: &[&str]) -> Option<Command> {
     }
     let directory = place.app_with(procfile);
     let program = place.path("program");
-    // Not by this process: another test's child could inherit the open file, which then could not be executed.
-    let copied = Command::new("cp").arg(binary::busbar()).arg(&program).status();
-    assert!(copied.is_ok_and(|status| status.success()), "it can be copied");
+    binary::copy_busbar(&program);
     for path in [place.directory.path(), &directory, &program] {
         chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("root may do that");

@@ -1,8 +1,9 @@
 //! Finds the program: cargo builds it, in the same profile and into the same directory as this test, once per run.
-//! `BUSBAR_PROGRAM=/path/to/busbar` tests that one instead.
+//! `BUSBAR_PROGRAM=/path/to/busbar` tests that one instead. Also: programs that a test makes and then has executed.
 
 use std::{
     env, fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -15,6 +16,23 @@ pub(crate) fn busbar() -> &'static Path {
         Some(given) => given.into(),
         None => built_in_this_run().unwrap_or_else(build),
     })
+}
+
+/// Copies `busbar` to where it will be executed.
+///
+/// Not by this process: a child of another test could inherit the file open for writing, and it could not be executed.
+pub(crate) fn copy_busbar(to: &Path) {
+    let copied = Command::new("cp").arg(busbar()).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "it can be copied");
+}
+
+/// Writes a script that everybody may execute; not by this process either.
+pub(crate) fn write_script(file: &Path, text: &str) {
+    let mut writes = Command::new("sh");
+    writes.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(file).stdin(Stdio::piped());
+    let mut writer = writes.spawn().expect("there is a shell");
+    writer.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("it is read");
+    assert!(writer.wait().is_ok_and(|status| status.success()), "it can be written");
 }
 
 /// Under nextest each test is a process of its own; the first one of a run writes down what it has built.

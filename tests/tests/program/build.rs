@@ -10,6 +10,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
+    binary::write_script,
     busbar::{Busbar, Ended, Place, groups_of, processes_of},
     wait::until,
 };
@@ -19,9 +20,12 @@ pub(crate) fn write(directory: &Path, files: &[(&str, &str)]) -> PathBuf {
     for (name, text) in files {
         let path = directory.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        let mode = if name.contains("bin/") { 0o755 } else { 0o644 };
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        if name.contains("bin/") {
+            write_script(&path, text);
+        } else {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        }
     }
     directory.to_owned()
 }

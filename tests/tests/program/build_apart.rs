@@ -200,7 +200,7 @@ fn a_build_of_somebody_who_is_not_root_is_kept_apart_from_what_is_theirs() {
     let script = CURIOUS.replace("PLACE", &place.directory.path().display().to_string());
     write(&place.path("pack"), &[("bin/detect", "#!/bin/sh\necho Curious\n"), ("bin/compile", &script)]);
     fs::create_dir(place.path("run")).unwrap();
-    fs::copy(crate::binary::busbar(), place.path("busbar")).unwrap();
+    crate::binary::copy_busbar(&place.path("busbar"));
     let mut command = if rustix::process::geteuid().is_root() {
         let own = Command::new("chown").args(["-R", "65534:65534"]).arg(place.directory.path()).status();
         assert!(own.unwrap().success());

@@ -55,8 +55,8 @@ fn hook(place: &Place, pebble: &Pebble, more: &str) -> String {
         log = place.path("hook.log").display(),
         dns = pebble.dns_management(),
     );
-    let file = place.write("hook.sh", &script);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = place.path("hook.sh");
+    crate::binary::write_script(&file, &script);
     file.display().to_string()
 }
 
