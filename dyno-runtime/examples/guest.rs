@@ -218,10 +218,15 @@ async fn f19_cpu_time_goes_by_weight() {
     let many = Bare::new(&site, "many", &shares(40_960), &program);
     let few = Bare::new(&site, "few", &shares(10_240), &program);
     let used = |bare: &Bare| bare.0.control().cpu_time().unwrap().as_secs_f64();
-    while used(&few) < 0.4 {
+    // One begins before the other; what they compete for is what they use from here on.
+    while used(&many) < 0.1 || used(&few) < 0.1 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let ratio = used(&many) / used(&few);
+    let base = (used(&many), used(&few));
+    while used(&few) < base.1 + 0.4 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let ratio = (used(&many) - base.0) / (used(&few) - base.1);
     assert!((2.5..6.5).contains(&ratio), "4 : 1 became {ratio}");
     many.remove().await;
     few.remove().await;

@@ -148,20 +148,22 @@ async fn what_is_typed_interrupts_and_suspends_and_a_new_size_is_told() {
         let type_in = async |text: &str| {
             assert_eq!(terminal.write(text.as_bytes()).await.unwrap(), text.len());
         };
+        // Nobody else's on this machine.
+        let sleep = format!("sleep 1{}", std::process::id());
         shown(&terminal, Some("> ")).await;
-        type_in("sleep 1001\n").await;
-        shown(&terminal, Some("1001")).await;
-        eventually("it sleeps", || runs("sleep 1001")).await;
+        type_in(&format!("{sleep}\n")).await;
+        shown(&terminal, Some(&sleep)).await;
+        eventually("it sleeps", || runs(&sleep)).await;
         type_in("\x1a").await;
         shown(&terminal, Some("Stopped")).await;
         type_in("jobs\n").await;
         shown(&terminal, Some("[1]+  Stopped")).await;
         type_in("fg\n").await;
-        shown(&terminal, Some("sleep 1001\r\n")).await;
-        eventually("it sleeps again", || states("sleep 1001") == "S").await;
+        shown(&terminal, Some(&format!("{sleep}\r\n"))).await;
+        eventually("it sleeps again", || states(&sleep) == "S").await;
         type_in("\x03").await;
         shown(&terminal, Some("^C")).await;
-        eventually("it sleeps no more", || !runs("sleep 1001")).await;
+        eventually("it sleeps no more", || !runs(&sleep)).await;
         terminal.resize(WindowSize { rows: 11, columns: 22 }).unwrap();
         type_in("stty size\n").await;
         shown(&terminal, Some("11 22")).await;

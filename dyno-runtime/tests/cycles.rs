@@ -31,12 +31,18 @@ impl Held {
     fn by(house: &House) -> Self {
         Self {
             files: fs::read_dir("/proc/self/fd").unwrap().count(),
-            mounts: fs::read_to_string("/proc/self/mounts").unwrap().lines().count(),
+            mounts: mounts(house),
             numbers: house.numbers().len(),
             groups: house.groups().iter().flat_map(fs::read_dir).flatten().flatten().count(),
             records: fs::read_dir(house.state().join("dynos")).unwrap().count(),
         }
     }
+}
+
+/// What is mounted for this house; the machine may mount more meanwhile.
+fn mounts(house: &House) -> usize {
+    let (all, state) = (fs::read_to_string("/proc/self/mounts").unwrap(), house.state().to_str().unwrap());
+    all.lines().filter(|line| line.contains(state) || line.contains(&house.instance)).count()
 }
 
 fn resident_kb() -> u64 {

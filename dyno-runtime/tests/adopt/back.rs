@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     killed::{How, Place, all_run, below, definition, deploy, leader, records},
-    support::{House, eventually, runs, supervise},
+    support::{House, copy_program, eventually, runs, supervise},
 };
 
 const APP: &str = "web: exec python3 -u -m http.server $PORT\nworker: exec sleep 600\n";
@@ -242,7 +242,7 @@ async fn somebody_who_is_not_root_adopts_dynos_too() {
         }
         fs::write(app.join("Procfile"), "worker: echo begun; exec sleep 600\n").unwrap();
         let program = place.path().join("supervise");
-        fs::copy(supervise(), &program).unwrap();
+        copy_program(supervise(), &program);
         let is_root = rustix::process::geteuid().is_root();
         if is_root {
             std::os::unix::fs::chown(&state, Some(65534), Some(65534)).unwrap();

@@ -6,7 +6,7 @@ use dyno_runtime::ConfigVars;
 
 use crate::{
     all_refused, attempts, full, full_house, root,
-    support::{House, LONG, supervise},
+    support::{House, LONG, copy_program, supervise},
 };
 
 const DENIED: [&str; 4] = ["EACCES", "EPERM", "EROFS", "ENOENT"];
@@ -107,7 +107,7 @@ async fn f28_a_set_user_id_program_gains_nothing() {
     }
     let house = full_house().await;
     let program = house.directory.path().join("id");
-    fs::copy("/usr/bin/id", &program).unwrap();
+    copy_program("/usr/bin/id", &program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o6755)).unwrap();
     let mut log = house.run("worker: echo real $(id -u) set $(./id -u); exec sleep 600", |_| {}).await;
     log.until("app[worker.1]: real").await;
@@ -133,7 +133,7 @@ fn bring(stack: &Path, program: &str) {
     for file in libraries.chain([program]) {
         let to = stack.join(file.trim_start_matches('/'));
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(file, to).unwrap();
+        copy_program(file, &to);
     }
 }
 
@@ -149,14 +149,14 @@ async fn f28_a_program_with_file_capabilities_gains_nothing_from_the_apps_files_
         bring(stack.path(), program);
     }
     let in_stack = stack.path().join("bin/mighty");
-    fs::copy("/bin/grep", &in_stack).unwrap();
+    copy_program("/bin/grep", &in_stack);
     let house = House::open(|options| {
         full(options);
         options.sandbox.stack = stack.path().to_owned();
     })
     .await;
     let in_app = house.directory.path().join("mighty");
-    fs::copy("/bin/grep", &in_app).unwrap();
+    copy_program("/bin/grep", &in_app);
     if !grant(&in_app) || !grant(&in_stack) {
         house.close().await;
         return eprintln!("skipped: the file system has no capabilities of files");

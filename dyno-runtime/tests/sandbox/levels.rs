@@ -11,7 +11,7 @@ use dyno_runtime::{Isolation, Runtime, RuntimeOptions};
 
 use crate::{
     root,
-    support::{House, supervise},
+    support::{House, copy_program, supervise},
 };
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn somebody_who_is_not_root_has_dynos_that_are_kept_apart_from_the_machine
         .unwrap();
     let mut command = if rustix::process::geteuid().is_root() {
         let program = place.path().join("supervise");
-        fs::copy(supervise(), &program).unwrap();
+        copy_program(supervise(), &program);
         std::os::unix::fs::chown(&state, Some(65534), Some(65534)).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);

@@ -93,7 +93,7 @@ pub(crate) struct House {
     pub(crate) app: AppName,
     pub(crate) directory: tempfile::TempDir,
     state: tempfile::TempDir,
-    instance: String,
+    pub(crate) instance: String,
 }
 
 /// The program that is both a dyno-init and a supervisor.
@@ -278,6 +278,14 @@ impl Log {
 
 fn short(line: &str) -> String {
     line.split_once(' ').unwrap().1.to_owned()
+}
+
+/// Copies a program to where it will be executed.
+///
+/// Not by this process: a child of another test could inherit the file open for writing, and it could not be executed.
+pub(crate) fn copy_program(program: impl AsRef<Path>, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-L").arg(program.as_ref()).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{} can be copied", program.as_ref().display());
 }
 
 /// Waits until `holds`, by looking.

@@ -106,14 +106,18 @@ fn without_secrets(words: &str, environment: impl Iterator<Item = (String, Strin
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+    use std::{io::Write as _, time::Duration};
 
     use super::*;
 
     fn hook(directory: &tempfile::TempDir, script: &str, timeout: Duration) -> Hook {
         let program = directory.path().join("hook");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // Not by this process: a child of another test could inherit the open file, and it could not be executed.
+        let mut writes = std::process::Command::new("sh");
+        writes.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(&program).stdin(Stdio::piped());
+        let mut writer = writes.spawn().unwrap();
+        write!(writer.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
+        assert!(writer.wait().unwrap().success());
         Hook { program, timeout }
     }
 

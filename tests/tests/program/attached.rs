@@ -82,8 +82,8 @@ fn on_a_terminal_bash_is_as_at_home() {
         sitting.shows("ready");
         sitting.types("\x04");
         sitting.shows("ended");
-        sitting.types("echo rea\"\"dy; cat\r");
-        sitting.shows("ready");
+        sitting.types(&format!("{sleep}\r"));
+        sleeps(&sleep);
         sitting.types("\x1c");
         sitting.shows("Quit");
         sitting.types("python3 -c 'import sys; print(sys.stdin.isatty(), input(\"na\" \"me? \"))'\r");
@@ -224,7 +224,9 @@ fn the_terminal_is_put_back_and_the_command_hung_up_whatever_ends_us() {
         nothing_runs(&busbar);
     }
     let is_hung_up = |line: &&String| line.contains("exited with status 129");
-    until("each one is hung up", || (busbar.out.lines().iter().filter(is_hung_up).count() == 4).then_some(()));
+    until("each one is hung up", || {
+        (busbar.out.lines().iter().filter(is_hung_up).count() == 4).then_some(())
+    });
 }
 
 #[test]

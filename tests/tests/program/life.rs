@@ -52,10 +52,10 @@ fn a_rolling_restart_loses_no_request() {
 
 #[test]
 fn with_preboot_the_old_dyno_serves_until_the_new_one_is_there() {
-    let slow = "web: test -e first && sleep 1; touch first; exec python3 -u -m http.server $PORT";
+    let slow = "web: test -e first && while [ ! -e go ]; do sleep 0.01; done; touch first; exec python3 -u -m http.server $PORT";
     let place = Place::new();
-    let procfile = place.app_with(slow);
-    let busbar = place.up(&procfile, &["--formation", "web=1", "--preboot"]);
+    let directory = place.app_with(slow);
+    let busbar = place.up(&directory, &["--formation", "web=1", "--preboot"]);
     let before = busbar.runs(&["web.1"]);
     let load = Load::start(busbar.address, 2);
     load.goes_on_for(50);
@@ -65,6 +65,7 @@ fn with_preboot_the_old_dyno_serves_until_the_new_one_is_there() {
     load.goes_on_for(50);
     let now = busbar.ps();
     assert!(now.iter().any(|dyno| dyno.pid == before[0].pid && dyno.state == "up"), "{now:?}");
+    std::fs::write(directory.join("go"), "").unwrap();
     until("the new one is alone", || {
         let now = busbar.ps();
         (now.len() == 1 && now[0].pid != before[0].pid && now[0].state == "up").then_some(())
