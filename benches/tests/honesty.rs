@@ -130,7 +130,8 @@ fn each_misbehaviour_is_reported_as_what_it_is() {
     ] {
         let (_origin, address) = origin(&format!("misbehave={misbehaviour}"));
         let mut plan = plan(address, 2, 30_000);
-        (plan.bound.requests, plan.timeout) = (Some(4), Duration::from_millis(400));
+        let timeout = if reported == Some("timed out") { 400 } else { 30_000 };
+        (plan.bound.requests, plan.timeout) = (Some(4), Duration::from_millis(timeout));
         let result = run(&plan);
         let kinds: Vec<&str> = result.errors.keys().map(String::as_str).collect();
         assert_eq!(kinds, Vec::from_iter(reported), "{misbehaviour}: {result:?}");

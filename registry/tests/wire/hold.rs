@@ -12,7 +12,7 @@ fn body(ttl_ms: u64, port: u16) -> String {
 async fn a_hold_keeps_the_lease_while_it_lives_and_no_longer() {
     let tcp = Tcp::start(Limits::default()).await;
     let mut watch = watch_now(&tcp.memory).await;
-    let (lease, mut lines) = tcp.raw_hold("/v1/apps/shop/dynos/hold", "shop", &body(600, 1)).await;
+    let (lease, mut lines) = tcp.raw_hold("/v1/apps/shop/dynos/hold", "shop", &body(1500, 1)).await;
     // Six thirds of its time: it would have run out twice.
     for _ in 0..6 {
         assert_eq!(lines.next().await, serde_json::json!({"heartbeat": {}}));

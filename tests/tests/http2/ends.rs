@@ -66,7 +66,7 @@ fn what_is_open_when_patience_is_over_is_h24() {
 #[test]
 fn an_idle_connection_is_told_to_go() {
     let dyno = fakes::answers("ok");
-    let short = |options: &mut ServerOptions| options.keepalive_timeout = Duration::from_millis(50);
+    let short = |options: &mut ServerOptions| options.keepalive_timeout = Duration::from_millis(500);
     let front = Front::clear_with(App::new([dyno.address]), short);
     run(async {
         let mut client = front.connect().await;

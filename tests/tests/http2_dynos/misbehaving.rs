@@ -240,7 +240,7 @@ fn a_connection_on_which_nothing_comes_any_more_gets_no_new_requests() {
 
 #[test]
 fn a_dyno_that_falls_silent_is_h15() {
-    let mut asked = Asked::with(GET, |routing| routing.idle_timeout_ms = Millis(200));
+    let mut asked = Asked::with(GET, |routing| routing.idle_timeout_ms = Millis(1000));
     asked.half_a_response();
     asked.breaks_off_with("H15");
     assert_eq!(asked.http2.reset_of(asked.stream), code::CANCEL);
@@ -249,7 +249,7 @@ fn a_dyno_that_falls_silent_is_h15() {
 #[test]
 fn a_dyno_that_takes_no_more_of_a_body_is_h12() {
     let head = "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 200000\r\n\r\n";
-    let mut asked = Asked::with(head, |routing| routing.idle_timeout_ms = Millis(500));
+    let mut asked = Asked::with(head, |routing| routing.idle_timeout_ms = Millis(2000));
     // It gives nobody leave to send more than a window.
     asked.client.try_send(filler(200_000));
     asked.ends_with(503, "H12");

@@ -56,15 +56,18 @@ fn a_body_that_drips_below_the_rate_is_h28_and_the_dyno_is_told() {
 #[test]
 fn a_body_above_the_rate_is_served_however_long_it_takes() {
     let dyno = Dyno::listening();
-    let mut router = Router::with(dyno.address, paced);
+    let mut router = Router::with(dyno.address, |routing| {
+        routing.min_rate = 2000;
+        routing.min_rate_period_ms = Millis(500);
+    });
     let mut client = router.client();
-    client.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 40000\r\n\r\n");
+    client.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 110000\r\n\r\n");
     let mut wire = dyno.accept();
-    for _ in 0..40 {
+    for _ in 0..110 {
         client.send(filler(1000));
-        thread::sleep(Duration::from_millis(10)); // 400 ms in all: two periods
+        thread::sleep(Duration::from_millis(10)); // 1.1 s in all: two periods
     }
-    assert_eq!(wire.request().body.len(), 40_000);
+    assert_eq!(wire.request().body.len(), 110_000);
     wire.send("HTTP/1.1 204 No Content\r\n\r\n");
     assert_eq!(client.response().status(), 204);
     assert_eq!(router.code(), "");

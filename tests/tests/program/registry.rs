@@ -126,7 +126,7 @@ fn one_app_can_neither_take_anothers_address_nor_end_its_lease() {
 fn a_lease_that_ran_out_takes_its_dyno_away_and_cannot_be_renewed() {
     let registry = Registry::start();
     let dyno = fakes::answers("ok");
-    let lease = registry.registered(dyno.address, 1000);
+    let lease = registry.registered(dyno.address, 3000);
     until("the lease has run out", || (registry.busbar.get("shop.example", "/").0 == 503).then_some(()));
     assert_eq!(registry.busbar.registered(), (0, 0));
     let (status, refusal) = registry.ask("POST", &format!("/v1/leases/{lease}/renew"), &registry.token, "");
