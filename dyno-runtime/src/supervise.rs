@@ -269,7 +269,7 @@ impl Runtime {
             registry: RegistryHandle(registry),
             state,
             site,
-            ports: Ports::default(),
+            ports: Ports::of_this_machine(),
             program,
             walls,
             fingerprints,
