@@ -120,6 +120,44 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The verb with its words, and its own verbs.
+    fn verbs(words: &str, verb: &clap::Command, all: &mut Vec<(String, clap::Command)>) {
+        all.push((words.to_owned(), verb.clone()));
+        for own in verb.get_subcommands() {
+            verbs(format!("{words} {}", own.get_name()).trim_start(), own, all);
+        }
+    }
+
+    #[test]
+    fn every_variable_is_in_the_manual_with_its_flag_and_its_verbs() {
+        let manual = include_str!("../../docs/configuration.md");
+        let table = manual.split("## Flags and variables").nth(1).unwrap().split("\n## ").next().unwrap();
+        let rows: Vec<Vec<&str>> = table.lines().map(|row| row.split(" | ").collect()).collect();
+        let mut all = vec![];
+        verbs("", &Cli::command(), &mut all);
+        let mut seen = 0;
+        for (words, verb) in all {
+            // The verbs of `certs` ask as it does.
+            let names = [format!("`{words}`"), format!("`{}`", words.split(' ').next().unwrap())];
+            for argument in verb.get_arguments() {
+                let Some(variable) = argument.get_env() else { continue };
+                let variable = format!("`{}`", variable.display());
+                let flag = argument.get_long().map(|long| format!("`--{long}`")).unwrap_or_default();
+                let shown = rows.iter().any(|row| match row.as_slice() {
+                    [of, flags, variables] => {
+                        names.iter().any(|name| of.contains(name.as_str()))
+                            && flags.contains(&flag)
+                            && variables.contains(&variable)
+                    }
+                    _ => false,
+                });
+                assert!(shown, "docs/configuration.md does not show {variable} and {flag} of {words}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 50, "only {seen} variables were found");
+    }
+
     #[test]
     fn every_verb_says_what_it_does() {
         for verb in Cli::command().get_subcommands() {
