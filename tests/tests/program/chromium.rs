@@ -94,15 +94,17 @@ impl Chromium {
         Ok(())
     }
 
-    /// What the page has written into this attribute of its root, as soon as it is there.
-    pub(crate) async fn written(&mut self, attribute: &str) -> String {
+    /// What the page has written into this attribute of its root, as soon as it is there. `None`: its script seems to be
+    /// missing, for it has written nothing for ten seconds.
+    pub(crate) async fn written(&mut self, attribute: &str) -> Option<String> {
         let expression = format!(
-            "new Promise((resolve) => {{ const look = () => {{ const text = document.documentElement?.dataset.{attribute}; \
-             text ? resolve(text) : setTimeout(look, 10); }}; look(); }})"
+            "new Promise((resolve) => {{ const look = (times) => {{ const text = document.documentElement?.dataset.{attribute}; \
+             text || times == 0 ? resolve(text ?? null) : setTimeout(look, 10, times - 1); }}; look(1000); }})"
         );
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let written = self.call("Runtime.evaluate", parameters).await;
-        written["result"]["value"].as_str().unwrap_or_else(|| panic!("{written}")).to_owned()
+        let value = written["result"].get("value").unwrap_or_else(|| panic!("{written}"));
+        value.as_str().map(str::to_owned)
     }
 
     /// A picture of the page (PNG, in base64).

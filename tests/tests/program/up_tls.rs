@@ -82,16 +82,25 @@ fn the_first_run_makes_an_authority_that_curl_can_trust_and_explains_it() {
     assert_eq!(print(&busbar.place), first);
 }
 
-/// What the page found. A browser gives up what it is loading when an interface of the machine comes or goes, as those of
-/// dynos do in other tests: then it is asked again.
+/// What becomes of opening it. A browser gives up what it is loading when an interface of the machine comes or goes, as
+/// those of dynos do in other tests: then it is asked again.
+async fn opened(chromium: &mut Chromium, url: &str) -> Result<(), String> {
+    for _ in 0..20 {
+        match chromium.open(url).await {
+            Err(error) if error == "net::ERR_NETWORK_CHANGED" => {}
+            opened => return opened,
+        }
+    }
+    panic!("the machine's network changed during each of twenty attempts");
+}
+
+/// What the page found, which a change of the network can spoil, too.
 async fn read(chromium: &mut Chromium, url: &str) -> Value {
     let mut last = Value::Null;
     for _ in 0..20 {
-        match chromium.open(url).await {
-            Err(error) if error == "net::ERR_NETWORK_CHANGED" => continue,
-            opened => assert_eq!(opened, Ok(())),
-        }
-        last = serde_json::from_str(&chromium.written("done").await).unwrap();
+        assert_eq!(opened(chromium, url).await, Ok(()));
+        let Some(written) = chromium.written("done").await else { continue };
+        last = serde_json::from_str(&written).unwrap();
         if last.get("error").is_none() {
             return last;
         }
@@ -111,7 +120,7 @@ async fn a_browser_loads_a_page_of_several_files_with_a_websocket_and_events_ove
     let url = format!("https://{}.localhost:{port}/", busbar.place.app);
     fs::create_dir(&home).unwrap();
     let mut stranger = Chromium::start(&home).await;
-    assert_eq!(stranger.open(&url).await, Err("net::ERR_CERT_AUTHORITY_INVALID".into()));
+    assert_eq!(opened(&mut stranger, &url).await, Err("net::ERR_CERT_AUTHORITY_INVALID".into()));
     drop(stranger);
 
     trust(&home, &authority(&busbar));
