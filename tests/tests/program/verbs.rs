@@ -1,6 +1,10 @@
 //! What the verbs say, on which stream, with which exit code.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -123,7 +127,12 @@ fn logs_are_herokus_lines_filtered_by_dyno() {
 #[test]
 fn logs_tail_goes_on_until_ctrl_c() {
     let busbar = hello();
-    let mut tail = busbar.place.command(&["logs", "--tail", "-n", "1", "-d", "router"]).spawn().unwrap();
+    let wanted = busbar.place.command(&["logs", "--tail", "-n", "1", "-d", "router"]);
+    // Whoever started the tests may ignore the signal, and then so would every program that does not ask.
+    let mut tail = Command::new("env");
+    tail.arg("--default-signal=INT").arg(wanted.get_program()).args(wanted.get_args()).stdout(Stdio::piped());
+    tail.envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut tail = tail.spawn().unwrap();
     let said = Said::listen(tail.stdout.take().unwrap());
     until("the tail goes on", || {
         busbar.get("tail.example", "/tailed");
