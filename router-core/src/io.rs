@@ -158,3 +158,26 @@ impl<T: Transport> Transport for Box<T> {
         (**self).serves(host)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A connection whose other end neither takes nor says anything.
+    pub(crate) struct Silent<T>(pub(crate) T);
+
+    impl<T: 'static> Transport for Silent<T> {
+        fn poll_recv_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+        fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+        fn poll_send(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+        fn poll_close_send(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+}

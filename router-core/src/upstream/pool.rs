@@ -140,37 +140,21 @@ fn is_silent<T: Transport>(stream: &mut T) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{self, IoSlice},
-        rc::Rc,
-        time::Duration,
-    };
+    use std::{rc::Rc, time::Duration};
 
     use super::*;
+    use crate::io::tests::Silent;
 
-    /// A connection that notes in a shared list that it was closed.
-    struct Fake(u64, Rc<RefCell<Vec<u64>>>);
+    /// Notes in a shared list that it was closed.
+    struct Noted(u64, Rc<RefCell<Vec<u64>>>);
 
-    impl Drop for Fake {
+    impl Drop for Noted {
         fn drop(&mut self) {
             self.1.borrow_mut().push(self.0);
         }
     }
 
-    impl Transport for Fake {
-        fn poll_recv_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-        fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-        fn poll_send(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-        fn poll_close_send(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-    }
+    type Fake = Silent<Noted>;
 
     struct Stage {
         pool: Pool<Fake>,
@@ -183,7 +167,7 @@ mod tests {
 
     impl Stage {
         fn put(&self, dyno: u64, name: u64) {
-            self.pool.put(DynoKey(dyno), Fake(name, Rc::clone(&self.closed)), Moment::START);
+            self.pool.put(DynoKey(dyno), Silent(Noted(name, Rc::clone(&self.closed))), Moment::START);
         }
         fn closed(&self) -> Vec<u64> {
             let mut closed = self.closed.borrow().clone();
@@ -197,7 +181,7 @@ mod tests {
         let stage = stage(2, 100);
         (1..=3).for_each(|name| stage.put(1, name));
         assert_eq!((stage.closed(), stage.pool.kept()), (vec![1], 2));
-        assert_eq!(stage.pool.take(DynoKey(1)).unwrap().0, 3);
+        assert_eq!(stage.pool.take(DynoKey(1)).unwrap().0.0, 3);
         assert_eq!((stage.pool.kept(), stage.pool.take(DynoKey(2)).is_none()), (1, true));
     }
 
@@ -218,7 +202,11 @@ mod tests {
     fn what_was_kept_long_enough_is_closed() {
         let stage = stage(10, 10);
         stage.put(1, 1);
-        stage.pool.put(DynoKey(1), Fake(2, Rc::clone(&stage.closed)), Moment::START + Duration::from_secs(9));
+        stage.pool.put(
+            DynoKey(1),
+            Silent(Noted(2, Rc::clone(&stage.closed))),
+            Moment::START + Duration::from_secs(9),
+        );
         stage.pool.tidy(Moment::START + Duration::from_secs(1));
         assert_eq!((stage.closed(), stage.pool.kept()), (vec![1], 1));
         stage.pool.clear();

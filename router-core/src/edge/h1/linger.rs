@@ -74,37 +74,19 @@ pub(in crate::edge) async fn close<T: Transport>(
 mod tests {
     use std::{
         future::Future as _,
-        io::{self, IoSlice},
         pin::pin,
         task::{Context, Waker},
     };
 
     use super::*;
-    use crate::{route::table::RouteTable, server::ServerOptions};
-
-    /// A client that neither takes nor says anything.
-    struct Still;
-
-    impl Transport for Still {
-        fn poll_recv_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-        fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-        fn poll_send(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-        fn poll_close_send(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-    }
+    use crate::{io::tests::Silent, route::table::RouteTable, server::ServerOptions};
 
     #[test]
     fn whoever_does_not_even_take_a_goodbye_is_waited_for_until_a_drain_is_over() {
         let (table, _publisher) = RouteTable::new();
         let worker = Worker::alone(ServerOptions::default(), table.reader());
-        let (mut connection, timer) = (Connection { io: Still, pending: None }, Timer::new(&worker.sweep));
+        let (mut connection, timer) =
+            (Connection { io: Silent(()), pending: None }, Timer::new(&worker.sweep));
         let mut closes = pin!(close(&worker, &mut connection, &timer, Patience::Brief));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(closes.as_mut().poll(&mut cx).is_pending());
