@@ -2,16 +2,29 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it needs by failing")]
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use busbar_bench::{
     load::{
         self, Plan, Progress, Stop, Watcher,
         plan::{Arrivals, Bound, Pace, Protocol, Session},
     },
-    origin::{Listener, Misbehaviour, Origin},
+    origin::{Listener, Misbehaviour, Origin, Served},
     results::{Ended, RunResult},
 };
+
+/// What the origin has counted once it has counted so much, which it does after an answer was written.
+fn settled(origin: &Origin, enough: impl Fn(&Served) -> bool) -> Served {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !enough(&origin.counts.served()) && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    origin.counts.served()
+}
 
 fn origin(settings: &str) -> (Origin, SocketAddr) {
     let listener: Listener = format!("127.0.0.1:0?{settings}").parse().unwrap();
@@ -91,11 +104,12 @@ fn reported_counts_are_what_the_origin_counted() {
             (plan.protocol, plan.tls, plan.bound.requests) = (protocol, tls, requests);
             (plan.request.method, plan.request.body) = (http::Method::POST, 1000);
             let result = run(&plan);
-            let served = origin.counts.served();
-            let (asked, counted) = match protocol {
-                Protocol::WebSocket => (result.ok, served.messages),
-                _ => (result.ok, served.answers),
+            let counted = |served: &Served| match protocol {
+                Protocol::WebSocket => served.messages,
+                _ => served.answers,
             };
+            let served = settled(&origin, |served| counted(served) >= result.ok);
+            let (asked, counted) = (result.ok, counted(&served));
             let kind = format!("{speaks} {protocol:?}: {result:?} {served:?}");
             assert_eq!(asked, counted, "{kind}");
             assert_eq!(result.connections_made, served.connections, "{kind}");
@@ -247,6 +261,5 @@ fn chunks_and_trailers_are_answers() {
         (plan.request.path, plan.bound.requests) = (path.into(), Some(10));
         assert_eq!(run(&plan).ok, 10, "{path}");
     }
-    thread::yield_now();
-    assert_eq!(origin.counts.served().answers, 40);
+    assert_eq!(settled(&origin, |served| served.answers >= 40).answers, 40);
 }
